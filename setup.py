@@ -59,7 +59,7 @@ TOOLKIT = Path("/usr/local/cuda")
 SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
-NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
+NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance", "lif", "influence")
 ONLY_IN_FLOAT32 = ("quantized_linear", "quantized_sequence")
 KERNELS = (
     *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc"),

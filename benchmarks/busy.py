@@ -1,7 +1,9 @@
-"""A training step on a machine whose processors other processes want, too.
+"""A training step with one thread and with all, on a machine that others want, too.
 
-The same step of a sparse LSTM and of nn.LSTM, alone and beside twice as many busy processes as
-there are processors. "slower" is how many times longer a step takes beside them.
+Each row is a network of so many units in one of three surroundings: idle; loops, twice as many busy
+processes as processors; and processes, as many that start others which live for milliseconds, as a
+test run does. "all / one" is how many times longer a step takes when it may have all threads; the
+dense network is nn.LSTM, nn.GRU or nn.RNN with all threads.
 """
 
 from __future__ import annotations
@@ -12,37 +14,54 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import tyro
 from torch import Tensor, nn
 
-from benchmarks._harness import Options, Timing
-from benchmarks._report import quartiles, report
-from sparse_engine.nn import SparseLSTM
+from benchmarks._harness import Options
+from benchmarks._report import progress, quartiles, report
+from sparse_engine import nn as sparse
 
 STEPS, BATCH, INPUTS = 50, 32, 64
+
+CELLS = {
+    "rnn": (sparse.SparseRNN, nn.RNN),
+    "lstm": (sparse.SparseLSTM, nn.LSTM),
+    "gru": (sparse.SparseGRU, nn.GRU),
+}
+
+#: What each of the other processes does, by the name of the surroundings.
+SURROUNDINGS = {
+    "idle": None,
+    "loops": "while True: pass",
+    "processes": "import subprocess, sys\n"
+    "while True: subprocess.run([sys.executable, '-c', 'import decimal, json'])",
+}
 
 
 @dataclass(frozen=True)
 class Busy(Options):
-    """Options of all benchmarks, and the case.
+    """Options of all benchmarks, and the cases.
 
     Attributes:
-        units: units of both networks.
+        cell: of both networks.
+        units: of both networks, a row each.
         density: fraction of the recurrent weights of the sparse network that exist.
-        processes: busy processes; 0 is twice as many as there are processors.
+        processes: other processes; 0 is twice as many as there are processors.
     """
 
-    units: int = 1024
+    cell: Literal[tuple(CELLS)] = "rnn"  # type: ignore[valid-type]
+    units: tuple[int, ...] = (64, 128, 256, 512, 1024)
     density: float = 0.05
     processes: int = 0
 
 
 @contextmanager
-def busy_processes(count: int) -> Iterator[None]:
-    """Keep so many processes busy."""
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+def others(does: str | None, count: int) -> Iterator[None]:
+    """Keep so many processes running that do this, or none."""
+    processes = [subprocess.Popen([sys.executable, "-c", does]) for _ in range(count) if does]
     try:
         yield
     finally:
@@ -52,42 +71,50 @@ def busy_processes(count: int) -> Iterator[None]:
             each.wait()
 
 
-def step(network: nn.Module, x: Tensor) -> Callable[[], None]:
-    """Return a training step without an optimizer."""
+def step(network: nn.Module, x: Tensor, threads: int) -> Callable[[], None]:
+    """Return a training step without an optimizer, on so many threads."""
+    upstream = torch.randn(*x.shape[:2], network.hidden_size)
 
     def run() -> None:
+        torch.set_num_threads(threads)
         network.zero_grad()
-        network(x)[0].sum().backward()
+        network(x)[0].backward(upstream)
 
     return run
 
 
-def run(options: Busy) -> None:
-    """Measure both networks, alone and beside the others, and report it."""
-    options.prepare()
-    units = 16 if options.quick else options.units
+def row(options: Busy, units: int, surroundings: str, threads: int) -> dict[str, object]:
+    """Measure both networks."""
     x = torch.randn(STEPS, BATCH, INPUTS)
+    sparse_class, dense_class = CELLS[options.cell]
+    network = sparse_class(INPUTS, units, density=options.density)
     cases = {
-        "sparse_engine": step(SparseLSTM(INPUTS, units, density=options.density), x),
-        "nn.LSTM": step(nn.LSTM(INPUTS, units), x),
+        "one": step(network, x, 1),
+        "all": step(network, x, threads),
+        "dense": step(dense_class(INPUTS, units), x, threads),
     }
-    # One contestant after the other: what a step finds out about its machine holds for the next.
-    alone = {name: options.measure({name: case})[name] for name, case in cases.items()}
-    beside: dict[str, Timing] = {}
-    with busy_processes(options.processes or 2 * (os.cpu_count() or 1)):
-        for name, case in cases.items():
-            beside[name] = options.measure({name: case})[name]
-    rows = [
-        {
-            "network": name,
-            "alone ms": 1e3 * alone[name].median,
-            "beside ms": 1e3 * beside[name].median,
-            "slower": beside[name].median / alone[name].median,
-        }
-        | quartiles({"alone": alone[name], "beside": beside[name]})
-        for name in cases
+    with others(SURROUNDINGS[surroundings], options.processes or 2 * (os.cpu_count() or 1)):
+        timings = options.measure(cases)
+    return {
+        "units": units,
+        "beside": surroundings,
+        **{f"{name} ms": 1e3 * timing.median for name, timing in timings.items()},
+        "all / one": timings["all"].median / timings["one"].median,
+        **quartiles(timings),
+    }
+
+
+def run(options: Busy) -> None:
+    """Measure all cases and report them."""
+    options.prepare()
+    threads = torch.get_num_threads()
+    cases = [
+        (units, surroundings)
+        for units in ((16,) if options.quick else options.units)
+        for surroundings in SURROUNDINGS
     ]
-    report("busy", rows, options, units=units, density=options.density)
+    rows = [row(options, *case, threads) for case in progress(cases, "busy")]
+    report("busy", rows, options, cell=options.cell, density=options.density, processors=threads)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+
 from benchmarks._report import where
+from benchmarks.blocks import table as groups_table
 from benchmarks.table import markdown, rows_of
 
 HEAD = """# Benchmarks
@@ -84,6 +87,7 @@ TABLES = (
         "One training step of `SparseLTC`, 6 unfolds, against dense synapses.",
         "ltc",
     ),
+    Table("Spikes", STEP.format("`SparseLIF`") + ".", "lif"),
     Table("bfloat16, RNN", BFLOAT16, "bfloat16"),
     Table("bfloat16, LSTM", BFLOAT16, "bfloat16_lstm"),
     Table("bfloat16, GRU", BFLOAT16, "bfloat16_gru"),
@@ -133,20 +137,91 @@ class Headline(NamedTuple):
 
 HEADLINES = (
     Headline("`SparseRNN`, 4096 units, 5 %", "train_step", {"hidden": 4096, "density": 0.05},
-             "masked dense loop", "masked"),
+             "nn.RNN", "nn.RNN"),
     Headline("`SparseLSTM`, 1024 units, 5 %", "lstm", {"hidden": 1024, "density": 0.05},
              "nn.LSTM", "nn.LSTM"),
     Headline("`SparseGRU`, 1024 units, 5 %", "gru", {"hidden": 1024, "density": 0.05},
              "nn.GRU", "nn.GRU"),
-    Headline("`SparseLSTM`, 1500 units, 33 %", "lstm", {"hidden": 1500},
-             "nn.LSTM", "nn.LSTM"),
     Headline("`SparseLinear`, 768 to 3072, 10 %", "linear",
              {"in": 768, "B": 128, "density": 0.1}, "nn.Linear", "nn.Linear"),
 )  # fmt: skip
 
+#: Units of the networks in the picture of the README, and its lines: columns of lstm.json.
+UNITS = 1024
+LINES = {
+    "masked ms": "LSTM with a mask",
+    "nn.LSTM ms": "nn.LSTM",
+    "ms": "SparseLSTM",
+}
+
+
+def draw_step_times(results: Path, folder: Path) -> None:
+    """Draw step_time.png into a folder: the LSTM's training step against density."""
+    record = _read(results, "lstm")
+    rows = sorted(
+        (row for row in rows_of(record) if row["hidden"] == UNITS), key=lambda row: row["density"]
+    )
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for column, name in LINES.items():
+        axes.plot(
+            [100 * row["density"] for row in rows], [row[column] for row in rows], "o-", label=name
+        )
+    axes.set(
+        xlabel="density of the recurrent weights, %",
+        ylabel="one training step, ms",
+        xscale="log",
+        yscale="log",
+        title=f"{UNITS:,} units, 50 steps, batch of 32, {record['machine']['threads']} threads",
+    )
+    densities = [100 * row["density"] for row in rows]
+    axes.set_xticks(densities, [f"{density:g}" for density in densities], minor=False)
+    axes.set_yticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(folder / "step_time.png", dpi=150)
+
+
+#: Operations in the picture of limits, and their markers.
+MARKERS = {"spmm": "o", "sddmm": "s", "rnn": "^"}
+
+
+def draw_limits(results: Path, folder: Path) -> None:
+    """Draw limits.png into a folder: speeds of operations below what loads of X allow.
+
+    A link of a row times 32 columns loads 128 bytes of X for 64 flops.
+    """
+    record = _read(results, "kernels")
+    rows = [row for row in rows_of(record) if row["B"] == 32]
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for level, speed in record["load_gigabytes_per_second"].items():
+        axes.axhline(speed / 2, color="gray", lw=0.8, ls="--")
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axes.annotate(f"loads from {level}", (0.99, speed / 2), fontsize=8, **place)
+    for operation, marker in MARKERS.items():
+        own = [row for row in rows if row["operation"] == operation]
+        axes.plot(
+            [row["density"] * row["n"] for row in own],
+            [row["GFLOP/s"] for row in own],
+            marker,
+            label=operation,
+        )
+    axes.set(
+        xlabel="links per unit",
+        ylabel="GFLOP/s",
+        xscale="log",
+        title=f"batch of 32, {record['machine']['threads']} threads",
+    )
+    axes.set_xticks([10, 30, 100, 300], ["10", "30", "100", "300"])
+    axes.minorticks_off()
+    axes.legend(loc="center right")
+    figure.savefig(folder / "limits.png", dpi=150)
+
 
 def timings_page(results: Path, folder: Path) -> None:
-    """Write benchmarks.md into a folder.
+    """Write benchmarks.md and its picture into a folder.
 
     Args:
         results: folder of the JSON files of the benchmarks.
@@ -157,7 +232,11 @@ def timings_page(results: Path, folder: Path) -> None:
         f"{markdown(_read(results, table.result), [*table.columns])}\n"
         for table in TABLES
     ]
-    (folder / "benchmarks.md").write_text("\n".join([HEAD, *sections, _largest(results), FOOT]))
+    draw_step_times(results, folder)
+    draw_limits(results, folder)
+    (folder / "benchmarks.md").write_text(
+        "\n".join([HEAD, *sections, _groups(results), _largest(results), FOOT])
+    )
 
 
 def with_headlines(readme: str, results: Path) -> str:
@@ -184,6 +263,17 @@ def with_headlines(readme: str, results: Path) -> str:
     table = "\n".join(lines)
     return re.sub(
         r"(?<=<!-- timings -->\n).*?(?=\n<!-- end -->)", lambda _: table, readme, flags=re.DOTALL
+    )
+
+
+def _groups(results: Path) -> str:
+    record = _read(results, "blocks")
+    return (
+        "## What groups of links cost a model\n\n"
+        "SET over groups of links that live and die together, against free links, with as many "
+        "links and the same settings (`python -m benchmarks.blocks`): blocks of rows x columns, "
+        "and gates of an LSTM that share their links. No kernel makes use of groups yet.\n\n"
+        f"{groups_table(record['rows'])}\n\n{where(record['machine'])}.\n"
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.stats
 
 from benchmarks._report import where
 from sparse_engine.lab import plot
@@ -27,6 +29,7 @@ four cells.
 TAIL = """
 ## Conclusions and their limits
 
+- {ranking}
 - A difference below the spread over seeds means nothing: {spread}
 - The budgets are short, runs of seconds. Methods that explore slowly may gain from longer ones.
 - The learning rate is that of the task's published run and the same for all; no method was tuned.
@@ -49,13 +52,15 @@ def which_method_page(reports: Sequence[dict], docs: Path) -> None:
             for key, value in found.items()
         }
         sections.append(_section(report, found))
+    columns = {key: column for key, column in columns.items() if key[0] not in NOT_LEARNT}
     _picture(columns, docs / "which_method.png")
     picture = "![rank of each method on each task, cell and density](which_method.png)\n"
-    spread = _spread(columns)
-    (docs / "which_method.md").write_text(
-        HEAD + picture + "\n" + "\n".join(sections) + TAIL.format(spread=spread)
-    )
+    tail = TAIL.format(ranking=_ranking(columns), spread=_spread(columns))
+    (docs / "which_method.md").write_text(HEAD + picture + "\n" + "\n".join(sections) + tail)
 
+
+#: Tasks that no method learns within the budget, so that ranks in them mean nothing.
+NOT_LEARNT = ("adding",)
 
 #: Rows of a column, by the name of the method.
 Column = dict[str, dict]
@@ -152,6 +157,27 @@ def _picture(columns: Mapping[tuple[str, str, str], Column], path: Path) -> None
             [" ".join(key) for key in columns], rotation=60, ha="right", fontsize=8
         )
         axes.set_title("rank by mean test metric\n(mean rank of a method)", fontsize=10)
+
+
+def _ranking(columns: Mapping[tuple[str, str, str], Column]) -> str:
+    """Return a sentence on whether the ranks tell the sparse methods apart (Demšar 2006)."""
+    methods = sorted(set.intersection(*map(set, columns.values())) - {"dense"})
+    if len(methods) < 3 or len(columns) < 3:
+        return "There are too few methods or columns for a test of ranks."
+    means = [
+        [statistics.fmean(column[method]["values"]) for column in columns.values()]
+        for method in methods
+    ]
+    p = scipy.stats.friedmanchisquare(*means).pvalue
+    k, n = len(methods), len(columns)
+    critical = scipy.stats.studentized_range.ppf(0.95, k, np.inf) * math.sqrt(k * (k + 1) / n / 12)
+    ranks = np.nanmean(_ranks(columns, methods), 1)
+    verdict = "tell these methods apart" if p < 0.05 else "do not tell these methods apart"
+    return (
+        f"The ranks {verdict}: over {n} columns, the {k} sparse methods that are in all of them "
+        f"have Friedman's p = {p:.2g}. The best and the worst mean rank differ by "
+        f"{ranks.max() - ranks.min():.1f}, the critical difference at 5 % is {critical:.1f}."
+    )
 
 
 def _spread(columns: Mapping[tuple[str, str, str], Column]) -> str:

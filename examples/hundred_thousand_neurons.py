@@ -1,4 +1,4 @@
-"""A recurrent network of 100,000 neurons and 10,000,000 trained links, on a laptop's CPU.
+"""A recurrent network of 100,000 neurons and 10,000,000 trained links, on two cores of a CPU.
 
 All neurons receive a few slow random signals, and some of them are to repeat the mean of these
 signals with a delay. Every link is trained by back-propagation through time with Adam, and SET

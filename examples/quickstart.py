@@ -1,4 +1,4 @@
-"""The example of the README: a sparse network learns to remember, and rewires itself meanwhile."""
+"""A first example: a sparse network learns to remember, and rewires itself meanwhile."""
 
 from __future__ import annotations
 

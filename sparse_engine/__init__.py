@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from sparse_engine import analysis as analysis
     from sparse_engine import c_library as c_library
     from sparse_engine import callbacks as callbacks
+    from sparse_engine import connectome as connectome
     from sparse_engine import convert as convert
     from sparse_engine import deploy as deploy
+    from sparse_engine import distributed as distributed
     from sparse_engine import estimators as estimators
     from sparse_engine import hub as hub
     from sparse_engine import lab as lab
     from sparse_engine import models as models
     from sparse_engine import networkx as networkx
     from sparse_engine import nn as nn
+    from sparse_engine import online as online
     from sparse_engine import ops as ops
     from sparse_engine import optim as optim
     from sparse_engine import topology as topology
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "c_library", "callbacks", "convert", "deploy", "estimators", "hub", "lab", "models",
-    "networkx", "nn", "ops", "optim", "topology",
+    "analysis", "c_library", "callbacks", "connectome", "convert", "deploy", "distributed",
+    "estimators", "hub", "lab", "models", "networkx", "nn", "online", "ops", "optim", "topology",
 )  # fmt: skip
 _OF_DEPLOY = ("convert_model", "quantize")
 

@@ -19,5 +19,9 @@ class EdgeListError(ValueError):
     """File that is no valid edge list; the message names the line."""
 
 
+class TableError(ValueError):
+    """Table of a connectome that is not valid; the message names the file, the row and column."""
+
+
 class MissingLibrary(ImportError):
     """Library of an extra that is not installed; the message says how to install it."""

@@ -19,16 +19,26 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the file cannot be written, as on a full disk; the old content stays. The error
             names the file.
     """
+    with replacing(path) as partial, open(partial, "wb") as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, and put that file in the place of ``path`` afterwards.
+
+    Raises:
+        OSError: as in :func:`write_atomically`.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with naming(path):
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
+            yield partial
+            with open(partial, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, path)
             _sync_folder(path.parent)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise

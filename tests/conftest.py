@@ -26,8 +26,8 @@ from sparse_engine.ops._dispatch.native import library, native
 # Shells start what runs in the background with Ctrl-C ignored, and its children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests in other processes crowd out threads, and what is meant for three would run in one.
-library.set_crowding(False)
+# Which way is quickest depends on what else runs; what is meant for three threads shall have them.
+library.set_way("rows")
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.load_profile("default")

@@ -28,7 +28,7 @@ def main() -> None:
     exec(compile(block, "README.md", "exec"), names)
     loss = names["loss"].item()
     assert loss < 0.02, f"expected a loss below 0.02, found {loss}"
-    assert names["lstm"].weight_hh_l0.topology_version == 3
+    assert names["lstm"].weight_hh_l0.topology_version == 6
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from testing import random_pattern
+
+from sparse_engine.nn import SparseLSTM
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -181,3 +184,24 @@ def test_the_page_has_the_times_of_the_model(module):
     assert model.table() in (ROOT / "csrc/README.md").read_text()
     assert model.device_called("NVIDIA H100 80GB HBM3") is model.H100
     assert model.device_called("Tesla T4") is None
+
+
+@pytest.mark.parametrize("structure", ["free", "shared by gates", "4 x 1", "4 x 4", "1 x 4"])
+def test_groups_of_links_live_and_die_as_one(module, structure):
+    blocks = module("blocks")
+    groups = blocks.STRUCTURES[structure]
+    network = SparseLSTM(8, 16, density=0.25)
+    weight, optimizer = network.weight_hh_l0, torch.optim.Adam(network.parameters())
+    rewiring = blocks.grouped(network, optimizer, groups=groups, fraction=0.3, every=1, seed=1)
+    before = {*weight.pattern.links.positions().tolist()}
+    for _ in range(3):
+        network(torch.randn(3, 2, 8))[0].sum().backward()
+        optimizer.step()
+        rewiring.step()
+    copies = 4 if groups.gates else 1
+    seen = Counter(
+        (row % (64 // copies) // groups.rows, col // groups.cols)
+        for row, col in zip(weight.rows().tolist(), weight.col_indices.tolist(), strict=True)
+    )
+    assert {*seen.values()} == {groups.rows * groups.cols * copies}
+    assert weight.nnz == 256 and before != {*weight.pattern.links.positions().tolist()}

@@ -32,6 +32,12 @@ RUNS = {
     "quickstart": ({"steps": 120}, "torch", "nnz=3277", loss_falls(0.9)),
     "write_a_cell": ({"steps": 120}, "torch", "256 x 128, nnz=3277", loss_falls(0.7)),
     "hundred_thousand_neurons": ({**LARGE, "threads": 1}, "torch", "peak GB", large_network),
+    "fly_brain": (
+        {"neurons": 400, "links": 9000, "updates": 80, "steps": 30, "batch": 32, "rate": 0.1},
+        "torch",
+        "400 neurons",
+        lambda record: loss_falls(0.85)(record) and record["simulated"]["spikes"] > 1000,
+    ),
     "cell_type_gains": (
         {"neurons": 60, "steps": 30},
         "torch",

@@ -72,10 +72,13 @@ OWN = {
     "Continuous.step": {"stream": [(torch.randn(2, 3), 1.0)], "before": 0.0},
     "convert_model.convert_model": {"model": DENSE},
     "criteria.ActivationAware": {"model": DENSE},
+    "learner.Learner": {"stream": [(torch.randn(1, 1), torch.randn(1, 1))]},
 }
 
-#: Whole runs, of which docs/runs.md has shorter ones, and what runs until it is stopped.
-LONG = {"Config", "sweep", "comparison", "serve"}
+#: Whole runs, of which pages have shorter ones, what runs until it is stopped, and what needs files
+#: or several processes.
+LONG = {"Config", "sweep", "comparison", "serve", "compare", "read_parquet", "average_links",
+        "partition"}  # fmt: skip
 
 
 class Checker(doctest.OutputChecker):

@@ -6,6 +6,7 @@ from torch import nn
 
 pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
 from safetensors.torch import load_file, save_file
+from testing import output_of
 
 from sparse_engine.hub import HubMixin
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseWeight
@@ -31,10 +32,13 @@ def train(model, method):
     rewiring = method(model, optimizer)
     for _ in range(4):
         optimizer.zero_grad()
-        output = model(torch.randn(5, 2, 3, dtype=next(model.parameters()).dtype))
-        (output if isinstance(output, torch.Tensor) else output[0]).square().sum().backward()
+        output_of(model, inputs(model)).square().sum().backward()
         optimizer.step()
         rewiring.step()
+
+
+def inputs(model):
+    return torch.randn(5, 2, 3, dtype=next(model.parameters()).dtype)
 
 
 METHODS = {
@@ -67,9 +71,8 @@ def test_a_folder_gives_every_link_back(tmp_path, make, method):
     assert states[0].keys() == states[1].keys()
     for name, tensor in states[0].items():
         assert tensor.dtype == states[1][name].dtype and torch.equal(tensor, states[1][name]), name
-    x = torch.randn(4, 2, 3, dtype=next(model.parameters()).dtype)
-    outputs = (each.eval()(x) for each in (model, again))
-    assert torch.equal(*(each if isinstance(each, torch.Tensor) else each[0] for each in outputs))
+    x = inputs(model)
+    assert torch.equal(output_of(model.eval(), x), output_of(again.eval(), x))
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):

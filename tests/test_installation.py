@@ -26,7 +26,7 @@ SOURCES = {
 OPTIONAL = [
     *("networkx", "scipy", "tyro", "tqdm", "matplotlib", "safetensors", "pooch", "sklearn", "aeon"),
     *("reservoirpy", "lightning", "accelerate", "transformers", "skorch", "huggingface_hub"),
-    *("tensorboard", "torch_sparse"),
+    *("tensorboard", "torch_sparse", "h5py", "pandas", "pyarrow"),
 ]
 
 SCRIPT = """

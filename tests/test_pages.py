@@ -72,4 +72,4 @@ def test_the_table_of_the_readme_is_that_of_the_results(folders):
     readme.write_text(re.sub(r"\*\*\d.*\*\*", "**1**", kept))
     put(folders)
     assert readme.read_text() == kept
-    assert len(re.findall(r"^\| `Sparse.*\| \*\*", kept, re.MULTILINE)) == 5
+    assert len(re.findall(r"^\| `Sparse.*\| \*\*", kept, re.MULTILINE)) == 4

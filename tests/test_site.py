@@ -82,6 +82,12 @@ def test_links_out_of_the_site_become_names_or_pages():
     assert rewritten("[a](https://b.c/d.md) [e](#f)") == "[a](https://b.c/d.md) [e](#f)"
 
 
+def test_the_gallery_has_every_example():
+    rows = repository_pages.gallery().splitlines()
+    names = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert {re.search(r"examples/(\S+\.py)`: \w", row)[1] for row in rows[2:]} == names
+
+
 @pytest.mark.exhaustive
 def test_the_site_builds_without_warnings_and_has_every_name(tmp_path):
     quick = ["-D", "nb_execution_mode=off", "-D", "suppress_warnings=myst-nb.lexer"]

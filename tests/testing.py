@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -217,6 +218,20 @@ def leaves_of(
         if initial
     ]
     return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
+
+
+def refusals(
+    *cases: tuple[str, Callable[[], object]],
+    error: type[Exception] | tuple[type[Exception], ...] = ValueError,
+) -> Callable:
+    """Make a test that each call raises an error whose message the pattern before it finds."""
+
+    @pytest.mark.parametrize(("message", "call"), cases)
+    def test(message: str, call: Callable[[], object]) -> None:
+        with pytest.raises(error, match=message):
+            call()
+
+    return test
 
 
 class Recorder(TorchDispatchMode):

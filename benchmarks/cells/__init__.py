@@ -11,6 +11,7 @@ from benchmarks.cells.bfloat16 import (
 from benchmarks.cells.continuous import Ctrnn, NeuralOde, RateRnn
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
+from benchmarks.cells.lif import Spiking
 from benchmarks.cells.lstm import Lstm
 from benchmarks.cells.ltc import Ltc
 from benchmarks.cells.on_lstm import OrderedNeurons
@@ -30,6 +31,7 @@ FAMILIES: dict[str, type[Family]] = {
     "rhn": Highway,
     "on_lstm": OrderedNeurons,
     "ltc": Ltc,
+    "lif": Spiking,
     "bfloat16": BFloat16,
     "bfloat16_lstm": BFloat16Lstm,
     "bfloat16_gru": BFloat16Gru,

@@ -16,11 +16,14 @@ class Lstm(Gated):
     network = SparseLSTM
     dense_name = "nn.LSTM"
     cases = (
+        Case(1024, 0.50),
+        Case(1024, 0.33),
+        Case(1024, 0.20),
         Case(1024, 0.10, against="nn.LSTM", target=4.5),
-        Case(1024, 0.05, against="nn.LSTM", target=6),
+        Case(1024, 0.05, against="nn.LSTM", target=8),
         Case(1024, 0.01, against="nn.LSTM", target=9),
         Case(4096, 0.05, against="nn.LSTM", target=6),
-        Case(4096, 0.01, against="nn.LSTM", target=11),
+        Case(4096, 0.01, against="nn.LSTM", target=20),
         Case(
             1500,
             0.33,
@@ -29,7 +32,7 @@ class Lstm(Gated):
             inputs=1500,
             input_density=0.33,
             against="nn.LSTM",
-            target=1.7,
+            target=2.2,
         ),
     )
 

@@ -34,4 +34,10 @@ Dense<T> view(const Tensor& t, T* data) {
   return {data, feature_stride, column_stride};
 }
 
+// The columns of a product that a contiguous [columns, features] array holds, one after the other.
+template <typename T>
+Dense<T> columns_of(T* data, int64_t columns, int64_t features) {
+  return {data, 1, columns == 1 ? 1 : features};
+}
+
 }  // namespace sparse_engine::bindings

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
+#include <string_view>
 
 #include "sparse_engine/counters.h"
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/threads.h"
+#include "sparse_engine/ways.h"
 
 namespace {
 
@@ -38,10 +40,19 @@ PyObject* set_most_threads(PyObject*, PyObject* argument) {
   Py_RETURN_NONE;
 }
 
-PyObject* set_crowding(PyObject*, PyObject* argument) {
-  const int noticed = PyObject_IsTrue(argument);
-  if (noticed < 0) return nullptr;
-  sparse_engine::crowding.store(noticed != 0, std::memory_order_relaxed);
+PyObject* set_way(PyObject*, PyObject* argument) {
+  using namespace sparse_engine;
+  int way = -1;
+  if (argument != Py_None) {
+    const char* name = PyUnicode_AsUTF8AndSize(argument, nullptr);
+    if (name == nullptr) return nullptr;
+    way = static_cast<int>(std::find(kWayNames, kWayNames + kWays, std::string_view(name)) -
+                           kWayNames);
+    if (way == kWays)
+      return PyErr_Format(PyExc_ValueError, "expected rows, columns, alone or None, found %R",
+                          argument);
+  }
+  forced_way.store(way, std::memory_order_relaxed);
   Py_RETURN_NONE;
 }
 
@@ -50,9 +61,10 @@ PyObject* counters(PyObject*, PyObject*) {
   const auto read = [](const std::atomic<int64_t>& counter) {
     return static_cast<long long>(counter.load(std::memory_order_relaxed));
   };
-  return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:L}", "teams", read(now.teams), "members",
-                       read(now.members), "crowded", read(now.crowded), "grouped_products",
-                       read(now.grouped_products), "parts", read(now.parts), "pooled_bytes",
+  return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:L,s:L}", "teams", read(now.teams), "members",
+                       read(now.members), "alone", read(now.alone), "grouped_products",
+                       read(now.grouped_products), "parts", read(now.parts), "event_products",
+                       read(now.event_products), "pooled_bytes",
                        static_cast<long long>(sparse_engine::pooled_bytes()));
 }
 
@@ -62,8 +74,8 @@ PyMethodDef methods[] = {
     {"built_with_cuda", built_with_cuda, METH_NOARGS, "Whether the kernels of the GPU are here."},
     {"most_threads", most_threads, METH_NOARGS, "Greatest number of threads of an operation."},
     {"set_most_threads", set_most_threads, METH_O, "Set the greatest number of threads."},
-    {"set_crowding", set_crowding, METH_O,
-     "Set whether teams that other processes crowd out are followed by single threads."},
+    {"set_way", set_way, METH_O,
+     "Set the way that all regions take: rows, columns or alone; None for the quickest."},
     {"counters", counters, METH_NOARGS, "Counts of teams and fast paths, bytes of the pool."},
     {nullptr, nullptr, 0, nullptr},
 };

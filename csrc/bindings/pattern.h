@@ -1,6 +1,8 @@
 // A sparse pattern with its transposed view, as the operations receive it. Tensors may hold
-// anything, and other threads may write to them: a kernel gets row pointers that are a copy and
-// were checked, and indices that were looked at, or that it looks at itself.
+// anything when an operation begins, and other threads may rewire them meanwhile: a kernel gets row
+// pointers that are a copy and were checked, and indices that were checked, or that it checks
+// itself. Only who writes an index that is out of range during an operation leads it out of its
+// arrays.
 #pragma once
 
 #include "check.h"

@@ -5,23 +5,29 @@
 namespace sparse_engine::bindings {
 namespace {
 
+// Writes W x + b or, turned, W^T x + b to y, for as many columns as `from` has.
+template <class T, class A, class Kernels>
+void multiply(const Kernels& kernels, const Pattern& pattern, bool turned, const Tensor& values,
+              const Optional& bias, Dense<const A> from, Dense<A> y, int64_t columns) {
+  const Links w = turned ? pattern.transposed(Check::kPointers) : pattern.links(Check::kPointers);
+  const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
+  const Optional offset = vector(bias, "bias", kType<T>, w.csr().rows);
+  bool out_of_range = false;
+  kernels.spmm({w.csr(), data<T>(links), turned ? pattern.order(Check::kPointers) : nullptr,
+                data_or_null<T>(offset), from, y, columns, threads(), &out_of_range});
+  if (out_of_range) pattern.fail_of_range();
+}
+
 // W or, turned, its transpose times x.
 Tensor product(const Pattern& pattern, bool turned, const Tensor& values, const Tensor& x,
                const char* x_name, const Optional& bias) {
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
-    const int64_t targets = turned ? pattern.cols() : pattern.rows();
-    const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
-    const Optional offset = vector(bias, "bias", kType<T>, targets);
     const Tensor from = readable(x, x_name, kType<A>, turned ? pattern.rows() : pattern.cols());
-    Tensor y = empty_like_order(from, targets);
-    const Links w = turned ? pattern.transposed(Check::kPointers) : pattern.links(Check::kPointers);
-    bool out_of_range = false;
-    kernels.spmm({w.csr(), data<T>(links), turned ? pattern.order(Check::kPointers) : nullptr,
-                  data_or_null<T>(offset), view<const A>(from, data<A>(from)),
-                  view<A>(y, mutable_data<A>(y)), from.size(1), threads(), &out_of_range});
-    if (out_of_range) pattern.fail_of_range();
+    Tensor y = empty_like_order(from, turned ? pattern.cols() : pattern.rows());
+    multiply<T, A>(kernels, pattern, turned, values, bias, view<const A>(from, data<A>(from)),
+                   view<A>(y, mutable_data<A>(y)), from.size(1));
     return y;
   });
 }
@@ -34,6 +40,32 @@ Tensor spmm(const Tensor& values, const Tensors& links, const Tensor& x, const O
 Tensor spmm_t(const Tensor& values, const Tensors& links, const Tensor& y) {
   const Pattern pattern(links);
   return product(pattern, true, values, y, "y", std::nullopt);
+}
+
+// torch.nn.functional.linear(x, W, bias). A matrix whose features go first in memory gives one.
+Tensor linear(const Tensor& values, const Tensors& links, const Tensor& x, const Optional& bias) {
+  const Pattern pattern(links);
+  std::vector<int64_t> shape = sizes_of(x);
+  if (shape.empty() || shape.back() != pattern.cols())
+    fail("expected input of shape [..., ", pattern.cols(), "], found ", shape_of(x));
+  if (x.dim() == 2 && !x.is_contiguous())
+    return torch::stable::transpose(
+        product(pattern, false, values, torch::stable::transpose(x, 0, 1), "input", bias), 0, 1);
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
+    check_type(x, "input", kType<A>);
+    const Tensor from = made_contiguous(x);
+    shape.back() = pattern.rows();
+    Tensor y = empty(x, shape);
+    shape.pop_back();
+    int64_t columns = 1;
+    for (const int64_t n : shape) columns *= n;
+    multiply<T, A>(kernels, pattern, false, values, bias,
+                   columns_of(data<A>(from), columns, pattern.cols()),
+                   columns_of(mutable_data<A>(y), columns, pattern.rows()), columns);
+    return y;
+  });
 }
 
 // with_activations() where there are no values.
@@ -68,6 +100,8 @@ Tensor sddmm(const Tensors& links, const Tensor& a, const Tensor& b) {
 }  // namespace
 
 SPARSE_ENGINE_OPERATION("spmm", spmm,
+                        "(Tensor values, Tensor[] pattern, Tensor x, Tensor? bias) -> Tensor")
+SPARSE_ENGINE_OPERATION("linear", linear,
                         "(Tensor values, Tensor[] pattern, Tensor x, Tensor? bias) -> Tensor")
 SPARSE_ENGINE_OPERATION("spmm_t", spmm_t, "(Tensor values, Tensor[] pattern, Tensor y) -> Tensor")
 SPARSE_ENGINE_OPERATION("sddmm", sddmm, "(Tensor[] pattern, Tensor a, Tensor b) -> Tensor")

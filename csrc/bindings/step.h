@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "dense.h"
 #include "sequence.h"
 
 namespace sparse_engine::bindings {
@@ -119,7 +120,7 @@ class Layer {
       T* product = scratch.take<T>(batch * rows_);
       const Links w(sparse_->links, Check::kPointers);
       kernels<T>().spmm({w.csr(), data<T>(sparse_->values), nullptr, input_offset,
-                         rows_of(x, batch, inputs), rows_of(product, batch, rows_), batch,
+                         columns_of(x, batch, inputs), columns_of(product, batch, rows_), batch,
                          most_threads, &out_of_range});
       x = product, inputs = rows_, input_offset = nullptr;
     }
@@ -130,12 +131,6 @@ class Layer {
   }
 
  private:
-  // A [batch, features] array as products take it.
-  template <typename E>
-  static Dense<E> rows_of(E* array, int64_t batch, int64_t features) {
-    return {array, 1, batch == 1 ? 1 : features};
-  }
-
   [[noreturn]] void fail_of_range() const {
     Links(recurrent_.links, Check::kIndices);
     if (sparse_) Links(sparse_->links, Check::kIndices);

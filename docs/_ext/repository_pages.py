@@ -8,6 +8,7 @@ what is found when the site is built.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from pathlib import Path
@@ -85,6 +86,17 @@ def unplaced(index: str) -> list[str]:
     return sorted(page for page, home in homes.items() if home == index and page not in taken)
 
 
+def gallery() -> str:
+    """Return a table of all examples, each with its picture, if docs/ has one of its name."""
+    rows = ["| | |", "|---|---|"]
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        summary = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0]
+        summary = " ".join(summary.split())
+        picture = f"![]({path.stem}.png)" if (DOCS / f"{path.stem}.png").is_file() else ""
+        rows.append(f"| `examples/{path.name}`: {summary} | {picture} |")
+    return "\n".join(rows)
+
+
 def read(app: Sphinx, page: str, content: list[str]) -> None:
     """Replace the text of a page, before it is parsed."""
     source = ROOT / MIRRORED[page] if page in MIRRORED else Path(app.env.doc2path(page))
@@ -92,6 +104,7 @@ def read(app: Sphinx, page: str, content: list[str]) -> None:
         text = source.read_text() if page in MIRRORED else content[0]
         text = text.replace("% other pages", "\n".join(f"/{each}" for each in unplaced(page)))
         text = text.replace("% modules", public_names.table())
+        text = text.replace("% examples", gallery())
         content[0] = rewritten(text, source, page)
         if page in MIRRORED:
             app.env.note_dependency(str(source))

@@ -31,10 +31,10 @@ from sparse_engine.analysis.distributions import weight_distribution as weight_d
 from sparse_engine.analysis.graph import read_fanmod as read_fanmod
 from sparse_engine.analysis.graph import write_fanmod as write_fanmod
 from sparse_engine.analysis.layers import RecurrentLayer as RecurrentLayer
-from sparse_engine.analysis.lesion import find_feed_forward_loops as find_feed_forward_loops
-from sparse_engine.analysis.lesion import find_planted_loops as find_planted_loops
-from sparse_engine.analysis.lesion import lesion as lesion
-from sparse_engine.analysis.lesion import planted_network as planted_network
+from sparse_engine.analysis.lesions import find_feed_forward_loops as find_feed_forward_loops
+from sparse_engine.analysis.lesions import find_planted_loops as find_planted_loops
+from sparse_engine.analysis.lesions import lesion as lesion
+from sparse_engine.analysis.lesions import planted_network as planted_network
 from sparse_engine.analysis.motifs import feed_forward_loops as feed_forward_loops
 from sparse_engine.analysis.motifs import signed_triad_census as signed_triad_census
 from sparse_engine.analysis.motifs import triad_census as triad_census

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_SUBPACKAGES = ("experiments", "networks", "plot", "tasks", "train", "watch")
+_SUBPACKAGES = ("cli", "doctor", "experiments", "networks", "plot", "tasks", "train", "watch")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def shown(value: float | None, form: str = ".4g") -> str:
+    """Return a number as text, "-" for None."""
+    return "-" if value is None else format(value, form)
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column begins, and whose other columns end, at one place."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

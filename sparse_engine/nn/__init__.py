@@ -17,6 +17,12 @@ from sparse_engine.nn.regularization import DropConnect as DropConnect
 from sparse_engine.nn.regularization import link_penalty as link_penalty
 from sparse_engine.nn.signs import DaleSigns as DaleSigns
 from sparse_engine.nn.signs import FixedSigns as FixedSigns
+from sparse_engine.nn.spikes import AlphaSynapse as AlphaSynapse
+from sparse_engine.nn.spikes import ATan as ATan
+from sparse_engine.nn.spikes import ExponentialSynapse as ExponentialSynapse
+from sparse_engine.nn.spikes import SuperSpike as SuperSpike
+from sparse_engine.nn.spikes import Surrogate as Surrogate
+from sparse_engine.nn.spikes import Triangle as Triangle
 from sparse_engine.nn.weight import SparseWeight as SparseWeight
 from sparse_engine.ops.continuous import RK4 as RK4
 from sparse_engine.ops.continuous import Euler as Euler

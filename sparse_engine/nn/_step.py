@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.nn.weight import runs_alone
 from sparse_engine.ops._dispatch.native import as_refusal, in_eager_mode, needs_gradient
 from sparse_engine.ops._dispatch.private import (
     has_global_hooks,
@@ -110,8 +110,8 @@ def _goes_before(network: Any, x: Tensor) -> bool:
     return x.dim() > 1 and x.shape[0] > 1 and x.shape[-1] > network.cell.most_fused_inputs
 
 
-def _links(weight: nn.Module | None) -> tuple[Tensor, Tensor, Tensor] | None:
-    if type(weight) is not SparseWeight or weight.captured is not None or is_hooked(weight):
+def _links(weight: Any) -> tuple[Tensor, Tensor, Tensor] | None:
+    if not runs_alone(weight):
         return None
     values, buffers = weight._parameters.get("values"), weight._buffers
     crow, col = buffers["crow_indices"], buffers["col_indices"]

@@ -90,6 +90,8 @@ class Cell:
         most_fused_inputs: greatest number of columns of a dense input weight that a kernel
             multiplies inside its time loop. A wider one is multiplied before, for all steps.
         bf16_devices: types of the devices on which activations stay in bfloat16 under autocast.
+        unitwise: whether units of a layer depend on each other by the recurrent product only, so
+            that they can be distributed over processes.
         gradient_growth: whether rules can grow links by the gradient of absent links.
         step_kernel: name of the native operation of one time step of all layers, or None.
         operation: the operation of :mod:`sparse_engine.ops` by which :meth:`run` runs a whole
@@ -117,6 +119,7 @@ class Cell:
     separate_biases: ClassVar[bool] = True
     most_fused_inputs: ClassVar[int] = 0
     bf16_devices: ClassVar[tuple[str, ...]] = ()
+    unitwise: ClassVar[bool] = False
     gradient_growth: ClassVar[bool] = True
     step_kernel: ClassVar[str | None] = None
     operation: ClassVar[Any] = None

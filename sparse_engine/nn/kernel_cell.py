@@ -73,7 +73,7 @@ class KernelCell(Cell):
         if (
             isinstance(weight_ih, SparseWeight)
             or weight_ih.shape[1] > self.most_fused_inputs
-            or weight.captured is not None
+            or captures(weight)
             or (sequence.batch_sizes is None and x.shape[1] == 1)
         ):
             x = multiply(weight_ih, x, b_input)

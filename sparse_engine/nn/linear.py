@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparse_engine import ops
 from sparse_engine.nn import _initial
 from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.from_torch import effective, magnitude_mask, takes_gradients
 from sparse_engine.nn.options import check_flag, check_integer
-from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.nn.weight import SparseWeight, runs_alone
+from sparse_engine.ops._dispatch.private import has_global_hooks
 
 
 class LinearOf(nn.Module):
@@ -103,6 +105,18 @@ class SparseLinear(LinearOf):
                 out_features, fan_in=in_features, generator=generator, device=device, dtype=dtype
             )
             self.bias = nn.Parameter(drawn)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
+
+        Raises:
+            InputError: another number of features, or another dtype.
+        """
+        # A call of the weight as a module takes as long as a small product.
+        weight: Any = self._modules["weight"]
+        if runs_alone(weight) and not has_global_hooks():
+            return ops.linear(weight._parameters["values"], weight.pattern, input, self.bias)
+        return super().forward(input)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from collections.abc import Sequence as Ordered
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -67,6 +68,9 @@ class Recurrent(nn.Module):
             everything is kept, as it is inside the transforms of ``torch.func``, which do not
             support checkpoints.
         generator: source of randomness on the CPU.
+        process_group: ranks of ``torch.distributed``, each of which keeps a part of the units, see
+            :func:`sparse_engine.distributed.shard`. Give all the same generator.
+        order: the order in which units are shared out among the ranks, see there.
         **options: the options of the cell. They are attributes of the network, too.
 
     Raises:
@@ -89,6 +93,9 @@ class Recurrent(nn.Module):
     bidirectional: bool
     checkpoint_every: int | None
     cell: Any
+    #: The units of each rank, where :func:`sparse_engine.distributed.shard` has distributed them.
+    unit_share: Any = None
+    unit_numbers: Tensor | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         # torch.compile counts recompilations by code object, so each class has one of its own.
@@ -114,6 +121,8 @@ class Recurrent(nn.Module):
         gain: float = 1.0,
         checkpoint_every: int | None = None,
         generator: torch.Generator | None = None,
+        process_group: Any = None,
+        order: Any = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -154,6 +163,10 @@ class Recurrent(nn.Module):
                 else:
                     setattr(self, f"{kind}_{layer}", value)
         warn_of_dense_inputs(self)
+        if process_group is not None:
+            from sparse_engine.distributed.network import shard
+
+            shard(self, process_group, order=order)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "cell":  # options are attributes of the network, too
@@ -383,6 +396,10 @@ class Recurrent(nn.Module):
         self, sequence: Sequence, starts: Ordered[Ordered[Tensor | None]]
     ) -> tuple[Tensor, ...]:
         """Run all layers; return the outputs of the last, and the final states of all."""
+        if self.unit_share is not None:
+            from sparse_engine.distributed.network import run as run_own_units
+
+            return run_own_units(self, sequence, starts)
         device = sequence.x.device.type
         if is_autocast_enabled(device) and not (
             self.keeps_bfloat16(device) and asks_for_bfloat16(device)
@@ -427,18 +444,20 @@ class Recurrent(nn.Module):
         weights = cell.weights(layer)
         for weight in weights:
             weight.refresh()
-        if not (cell.zoneout or cell.goes_by_steps(layer, sequence)):
+        by_steps = cell.zoneout or any(weight.by_steps for weight in weights)
+        if not (by_steps or cell.goes_by_steps(layer, sequence)):
             capturing = any(weight.captured is not None for weight in weights)
             run = partial(outside_graphs, cell.run) if capturing else cell.run
             return run(layer, sequence, state, **drawn)
         x, kept = sequence.x, sequence.x.dtype
-        if is_autocast_enabled(x.device.type):  # it would round the sums of each step
+        rounds = is_autocast_enabled(x.device.type)  # it would round the sums of each step
+        if rounds:
             sequence, kept = sequence._replace(x=x.to(self.dtype)), torch.bfloat16
         given = [
             sequence.x.new_zeros(sequence.batch, self.size_of(of)) if each is None else each
             for of, each in zip(self.states, state, strict=True)
         ]
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False) if rounds else nullcontext():
             start = tuple(each.to(sequence.x.dtype) for each in given)
             more = {"training": self.training} if cell.zoneout else {}
             y, last, *others = cell.run_steps(layer, sequence, start, **drawn, **more)

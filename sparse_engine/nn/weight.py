@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from sparse_engine.nn import _initial
 from sparse_engine.nn._weight_state import Parametrizations, WeightState, check_plain, computed
 from sparse_engine.nn.options import check_entries, check_integer, check_number
 from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.ops._dispatch.private import is_hooked
 from sparse_engine.ops.pattern import integers
 
 
@@ -44,6 +45,8 @@ class SparseWeight(WeightState):
             and ``(out_features,)`` is the default. A recurrent network sets it, and rules that
             distinguish gates read it. A setting, too.
         signed: whether values have signs; otherwise they are at least 0, as conductances are.
+        by_steps: whether networks multiply by :meth:`forward` at each step, as for a weight that
+            adds more to the product than the links.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
 
@@ -58,6 +61,11 @@ class SparseWeight(WeightState):
     frozen_pattern: bool = False
     first_gain: float = 1.0
     signed: bool = True
+    #: Whether each rank of a process group has other rows, see sparse_engine.distributed, and where
+    #: they begin.
+    sharded: ClassVar[bool] = False
+    by_steps: bool = False
+    first_row: int = 0
 
     _blocks: tuple[int, ...] | None = None
 
@@ -326,10 +334,9 @@ class SparseWeight(WeightState):
             # Only a DTensor has this attribute; importing its module would take a second.
             if hasattr(getattr(self, name), "placements"):
                 raise ValueError(
-                    f"expected all {name} of {self} in each process to rewire it, found them "
-                    "distributed, as by fully_shard; train with DistributedDataParallel, or give "
-                    "fully_shard the parameters of sparse weights as ignored_params and average "
-                    "their gradients over the processes"
+                    f"expected all {name} of {self} in each process to replace its links, found "
+                    "them distributed, as by fully_shard; choose the links before fully_shard, or "
+                    "by a method of sparse_engine.topology, which gathers them"
                 )
 
     @torch.no_grad()
@@ -365,3 +372,13 @@ class SparseWeight(WeightState):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
+
+
+def runs_alone(weight: object) -> bool:
+    """Tell whether calling a module is a product with a :class:`SparseWeight`, and nothing else."""
+    return (
+        type(weight) is SparseWeight
+        and weight.captured is None
+        and "forward" not in weight.__dict__
+        and not is_hooked(weight)
+    )

@@ -36,6 +36,7 @@ from sparse_engine.ops.gated import lstm as lstm
 from sparse_engine.ops.gated import mgu as mgu
 from sparse_engine.ops.gated import on_lstm as on_lstm
 from sparse_engine.ops.gated import rnn as rnn
+from sparse_engine.ops.lif import lif as lif
 from sparse_engine.ops.normed import Norm as Norm
 from sparse_engine.ops.normed import normed_lstm as normed_lstm
 from sparse_engine.ops.normed import normed_rnn as normed_rnn

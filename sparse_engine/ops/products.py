@@ -12,6 +12,7 @@ from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import as_activation, summed_dtype
 from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import (
+    as_refusal,
     call,
     differentiable,
     in_eager_mode,
@@ -94,16 +95,25 @@ def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = No
     Raises:
         InputError: the last dimension of ``x`` is not in_features, or its dtype does not fit.
     """
+    x = as_activation(x, values)
+    if not in_eager_mode():
+        _check_input(values, pattern, x)
+        return _unflatten(spmm(values, pattern, _flatten(x), bias), x)
+    try:
+        if needs_gradient((values, x, bias)):
+            return _Linear.apply(values, pattern, x, bias)
+        return native.linear.default(values, [*pattern], x, bias)
+    except (ValueError, RuntimeError) as error:
+        raise as_refusal(error) from None
+
+
+def _check_input(values: Tensor, pattern: Pattern, x: Tensor) -> None:
     in_features = pattern.t_crow.numel() - 1
     if x.dim() == 0 or x.shape[-1] != in_features:
         raise InputError(f"expected input of shape [..., {in_features}], found {[*x.shape]}")
-    x = as_activation(x, values)
     if x.dtype != values.dtype and x.dtype != torch.bfloat16:
         message = f"expected input of dtype {values.dtype}, found {x.dtype}"
         raise InputError(message.replace("torch.", ""))
-    if in_eager_mode() and needs_gradient((values, x, bias)):
-        return _Linear.apply(values, [*pattern], x, bias)
-    return _unflatten(spmm(values, pattern, _flatten(x), bias), x)
 
 
 def _flatten(x: Tensor) -> Tensor:
@@ -132,6 +142,13 @@ def _(pattern, x, **_):
     return _empty_like_order(x, pattern[0].numel() - 1)
 
 
+@fake("linear")
+def _(pattern, x, **_):
+    if x.dim() == 2 and not x.is_contiguous():
+        return _empty_like_order(x.t(), pattern[0].numel() - 1).t()
+    return x.new_empty(*x.shape[:-1], pattern[0].numel() - 1)
+
+
 @fake("spmm_t")
 def _(pattern, y, **_):
     return _empty_like_order(y, pattern[2].numel() - 1)
@@ -152,6 +169,11 @@ def _(values, pattern, x, *_, **__):
     return 2 * values.numel() * x.shape[1]
 
 
+@register_flop_formula(native.linear, get_raw=True)
+def _(values, pattern, x, *_, **__):
+    return 2 * values.numel() * math.prod(x.shape[:-1])
+
+
 @register_flop_formula(native.sddmm, get_raw=True)
 def _(pattern, a, b, **_):
     return 2 * pattern[1].numel() * a.shape[1]
@@ -167,12 +189,20 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values, pattern, x, bias):
-        ctx.save_for_backward(values, x, *pattern)
-        return _unflatten(call(native.spmm.default, values, pattern, _flatten(x), bias), x)
+        ctx.save_for_backward(values, x)
+        # Saving eight tensors takes longer than looking at six versions.
+        ctx.pattern, ctx.versions = pattern, [each._version for each in pattern]
+        return native.linear.default(values, [*pattern], x, bias)
 
     @staticmethod
     def backward(ctx, dy):
-        values, x, *pattern = ctx.saved_tensors
+        values, x = ctx.saved_tensors
+        pattern = [*ctx.pattern]
+        if ctx.versions != [each._version for each in pattern]:
+            raise RuntimeError(
+                "expected the links of the forward pass in the backward pass, found links that "
+                "were replaced by an in-place operation: rewire after the backward pass"
+            )
         needs_values, _, needs_x, needs_bias = ctx.needs_input_grad
         turned = _flatten(dy)
         dvalues = dx = dbias = None

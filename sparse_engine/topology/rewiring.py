@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -17,6 +18,7 @@ from sparse_engine.ops import Links, Pattern, RandomKey, Use
 from sparse_engine.ops.topology import Rewired, carry, carry_, rewire
 from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
+from sparse_engine.topology.gathered import gathered
 from sparse_engine.topology.grow import Grow, NewLinkInit, ZeroInit
 from sparse_engine.topology.links import topology_hash
 from sparse_engine.topology.prune import Prune, Share
@@ -47,9 +49,10 @@ class Rewiring:
     number of steps taken and a weight's place in the model, so that a run which is saved and
     resumed rewires as if it had never stopped.
 
-    Where ranks of ``torch.distributed`` train a model together, as under DistributedDataParallel,
-    each has a rewiring with the same arguments. Dense gradients are averaged over the ranks, and
-    every rewiring checks that all ranks choose the same links.
+    Where ranks of ``torch.distributed`` train a model together, as under DistributedDataParallel
+    or ``fully_shard``, each has a rewiring with the same arguments. Dense gradients are averaged
+    over the ranks, and every rewiring checks that all ranks choose the same links. Values that
+    ``fully_shard`` distributes are gathered for each rewiring, with their optimizer state.
 
     Attributes:
         process_group: the ranks that train this model together; None, the default, for all ranks of
@@ -135,7 +138,8 @@ class Rewiring:
                 f"expected every of at least the {grow.window} steps that {grow} looks back on, "
                 f"found {every}"
             )
-        self._moving()
+        with self._whole():
+            self._moving()
         self._capture()
 
     def __repr__(self) -> str:
@@ -178,6 +182,14 @@ class Rewiring:
 
         In both cases the model stays as it was.
         """
+        with self._whole():
+            self._rewire()
+
+    def _whole(self) -> AbstractContextManager[None]:
+        """Return a context in which every process has all link parameters."""
+        return gathered(self.model, self.weights, self.optimizer)
+
+    def _rewire(self) -> None:
         moving = self._moving()
         keys, weights = [key for key, _ in moving], [weight for _, weight in moving]
         targets = self._targets(weights)
@@ -204,9 +216,14 @@ class Rewiring:
                 for weight, gone, count, key in zip(weights, dropped, wanted, keys, strict=True)
             ]
             if ranks.several():
-                hashes = [topology_hash(rewired.links) for rewired in rewirings]
-                names = (self.names[key.stream] for key in keys)
-                ranks.check_same(dict(zip(names, hashes, strict=True)))
+                planned = zip(keys, weights, rewirings, strict=True)
+                ranks.check_same(
+                    {
+                        self.names[key.stream]: topology_hash(rewired.links)
+                        for key, weight, rewired in planned
+                        if not weight.sharded
+                    }
+                )
         for weight, rewired, key in zip(weights, rewirings, keys, strict=True):
             self._apply(weight, rewired, key)
 
@@ -222,7 +239,7 @@ class Rewiring:
     def _moving(self) -> list[tuple[RandomKey, SparseWeight]]:
         """List the weights to rewire, with the key of this step, after a check that they can be."""
         moving = [
-            (RandomKey(self.seed, self.steps, place), weight)
+            (RandomKey(self.seed ^ weight.first_row << 16, self.steps, place), weight)
             for place, weight in enumerate(self.weights)
             if not weight.frozen_pattern and weight.values.requires_grad
         ]

@@ -204,11 +204,14 @@ class LinkHistory(Rule):
         rewirings, founders, founding, ever = (state[name] for name in self.state_dict())
         if not all(isinstance(count, int) and count >= 0 for count in (rewirings, founders)):
             raise ValueError(f"expected counts of at least 0, found {rewirings} and {founders}")
-        known = isinstance(founding, Tensor) and founding.dtype == torch.bool
-        if not known or founding.shape != (self.weight.nnz,) or int(founding.sum()) > founders:
+        expected = f"expected founding of {self.weight.nnz} bools, at most {founders} of them true"
+        if not isinstance(founding, Tensor):
+            raise ValueError(f"{expected}, found {type(founding).__name__}")
+        known = founding.dtype == torch.bool and founding.shape == (self.weight.nnz,)
+        if not known or int(founding.sum()) > founders:
             raise ValueError(
-                f"expected founding of {self.weight.nnz} bools, at most {founders} of them true, "
-                f"found {founding!r}"
+                f"{expected}, found {founding.dtype} of shape {[*founding.shape]}, "
+                f"{int(founding.count_nonzero())} of them not 0"
             )
         positions = math.prod(self.weight.shape)
         if not are_positions(ever) or (ever.numel() and not 0 <= ever[0] <= ever[-1] < positions):

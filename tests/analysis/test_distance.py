@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from analysis.graphs import graph
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
@@ -14,7 +15,11 @@ from sparse_engine.analysis import (
     RecurrentLayer,
     distance_matrix,
     match_networks,
+    participation,
+    signed_triad_census,
+    structural_balance,
     topology_distance,
+    triad_census,
 )
 from sparse_engine.analysis.distance import match_units
 from sparse_engine.analysis.layers import layers_of
@@ -105,15 +110,26 @@ def test_every_bound_is_kept(pair, bound):
     assert found.distance <= smallest(*pair) + found.gap + 2 * ROUNDING
 
 
-def test_results_do_not_depend_on_threads(threads):
+def distances():
     nets = [[random_array((300, 300), density=0.02, format="csr", rng=k)] * 2 for k in range(4)]
+    return distance_matrix(nets), match_networks(*nets[:2])[1].partner
+
+
+def counts():
+    w = graph(200, 0.11)
+    assert w.nnz > 4096
+    return [structural_balance(w), triad_census(w), *participation(w), signed_triad_census(w)]
+
+
+@pytest.mark.parametrize("analyze", [distances, counts])
+def test_results_do_not_depend_on_threads(analyze, threads):
     results = []
     for count in (1, 2, 5):
         threads(count)
-        results.append((distance_matrix(nets), match_networks(*nets[:2])[1].partner))
-    for matrix, partner in results[1:]:
-        np.testing.assert_array_equal(matrix, results[0][0])
-        np.testing.assert_array_equal(partner, results[0][1])
+        results.append(analyze())
+    for other in results[1:]:
+        for one, many in zip(results[0], other, strict=True):
+            np.testing.assert_equal(one, many)
 
 
 def network(seed, *, sizes=(30, 40, 20, 10)):

@@ -5,9 +5,12 @@ from itertools import combinations, permutations, product
 import networkx as nx
 import numpy as np
 import pytest
+from analysis.graphs import graph, signed_digraphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, csr_array, random_array
+from scipy.sparse import coo_array, csr_array
+from sparse_engine.analysis._triads import CODES, Graph
+from testing import refusals
 
 from sparse_engine import convert
 from sparse_engine.analysis import (
@@ -23,17 +26,6 @@ from sparse_engine.analysis.motifs import LINKS
 CLASSES = ("030T", "120D", "120U", "300")
 PATTERNS = ["".join(signs) for signs in product("+-", repeat=3)]
 EVERY_TYPE = list(signed_triad_census(coo_array((0, 0))))
-
-
-@st.composite
-def signed_digraphs(draw):
-    """A CSR of up to 12 nodes with self-loops, mutual links and stored zeros."""
-    n = draw(st.integers(1, 12))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 0.98, 1.0]))
-    rows, cols = np.nonzero(rng.random((n, n)) < density)
-    values = rng.choice([-1.5, -0.1, 0.0, 0.2, 2.0], len(rows))
-    return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
 
 
 def links_of(w):
@@ -180,24 +172,8 @@ def test_graphs_without_links(n):
     assert not any(count for name, count in signed_triad_census(w).items() if name != "003")
 
 
-def test_results_do_not_depend_on_threads(threads):
-    w = random_array((200, 200), density=0.11, format="csr", rng=0)
-    w.data -= 0.5
-    assert w.nnz > 4096
-    results = []
-    for count in (1, 2, 5):
-        threads(count)
-        results.append(
-            [structural_balance(w), triad_census(w), *participation(w), signed_triad_census(w)]
-        )
-    for other in results[1:]:
-        for one, many in zip(results[0], other, strict=True):
-            np.testing.assert_equal(one, many)
-    assert results[0][1] == nx.triadic_census(digraph_of(w))
-
-
 def test_unsorted_rows_are_read():
-    w = random_array((30, 30), density=0.3, format="csr", rng=1)
+    w = graph(30, 0.3, 1)
     unsorted = w.copy()
     for row in range(30):
         part = slice(w.indptr[row], w.indptr[row + 1])
@@ -214,8 +190,7 @@ def test_refuses_a_wrong_csr(indices, message):
 
 
 def test_every_form_of_a_graph(tmp_path):
-    w = random_array((30, 30), density=0.3, format="csr", rng=1)
-    w.data -= 0.4
+    w = graph(30, 0.3, 1)
     weight = convert.from_scipy(w)
     path = tmp_path / "edges.csv"
     convert.write_edge_list(weight, path)
@@ -229,8 +204,24 @@ def test_every_form_of_a_graph(tmp_path):
         assert structural_balance(form) == expected
 
 
-def test_refuses_what_is_no_graph(tmp_path):
-    twice = tmp_path / "twice.csv"
-    twice.write_text("Id,Source,Target,Weight\n0,0,1,1\n1,0,1,2\n")
-    with pytest.raises(ValueError, match=r"twice\.csv"):
-        structural_balance(twice)
+PTR, IDX, STATES = (
+    np.array([0, 2, 3, 4]), np.array([1, 2, 2, 0], np.int32), np.array([1, 2, 1, 1], np.uint8)
+)  # fmt: skip
+
+
+test_native_code_takes_no_other_arrays = refusals(
+    (r"int32 with 1 dimensions, found int64 \(4,\)", lambda: Graph(PTR, PTR, STATES)),
+    (r"int64 with 1 dimensions, found int32 \(4,\)", lambda: Graph(IDX, IDX, STATES)),
+    (r"int64 with 1 dimensions, found int64 \(1, 4\)", lambda: Graph(PTR[None], IDX, STATES)),
+    ("contiguous", lambda: Graph(PTR, np.repeat(IDX, 2)[::2], STATES)),
+    ("uint8 with 1 dimensions, found list", lambda: Graph(PTR, IDX, [1, 2, 1, 1])),
+)
+
+
+def test_a_graph_keeps_its_arrays():
+    """The arrays that a graph reads live as long as it does."""
+    graph = Graph(PTR.copy(), IDX.copy(), STATES.copy())
+    first = graph.count(1)
+    trash = [np.full(4, 7, np.int32) for _ in range(1000)]
+    np.testing.assert_array_equal(graph.count(1), first)
+    assert first.shape == (CODES,) and first.sum() == 1 and len(trash) == 1000

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import RK4, Recurrent, SparseWeight
+from sparse_engine.nn import RK4, AlphaSynapse, Recurrent, SparseWeight
 from sparse_engine.nn._inputs import states_of
 
 
@@ -127,6 +127,72 @@ def rate_rnn(layer: Layer, x: Tensor, v: Tensor, span: Tensor) -> tuple[Tensor, 
     return (v,)
 
 
+def lif(
+    layer: Layer, x: Tensor, h: Tensor, v: Tensor, i: Tensor, *more: Tensor
+) -> tuple[Tensor, ...]:
+    """Subscripts are those of the exact solution for distinct time constants."""
+    network, more = layer.network, list(more)
+    tau_m, tau_s, r = network.tau_membrane, network.synapse.tau, network.resistance
+    alpha = isinstance(network.synapse, AlphaSynapse)
+    g = more.pop(0) if alpha else 0.0
+    rests = more.pop(0) if network.refractory or not network.keeps_current else None
+    sent = torch.cat([more[0], h], -1) if more else h
+    units = h.shape[-1]
+    arrived = x @ layer("weight_ih").T + layer("bias_ih")
+    arrived = arrived + sent[:, :units] @ layer("weight_hh").T + layer("bias_hh")
+    resting = torch.zeros_like(h, dtype=torch.bool)
+    if rests is not None:
+        if not network.keeps_current:
+            arrived = torch.where(rests > 0, 0.0, arrived)
+        rests = (rests - 1).clamp(min=0).detach()
+        resting = rests > 0
+    e_m, e_s = math.exp(-network.dt / tau_m), math.exp(-network.dt / tau_s)
+    rate = 1 / tau_m - 1 / tau_s  # of exp(rate u), which is integrated over the step
+    once = math.expm1(rate * network.dt) / rate
+    if alpha:
+        g = g + arrived
+        twice = (network.dt * math.exp(rate * network.dt) - once) / rate
+        driven = r / tau_m * e_m * (once * i + twice / tau_s * g)
+        i, g = e_s * (i + network.dt / tau_s * g), e_s * g
+    else:
+        i = i + arrived
+        driven = r / tau_m * e_m * once * i
+        i = e_s * i
+    v = torch.where(resting, v, e_m * v + driven)
+    u = v - network.threshold
+    fires = (u > 0) & ~resting
+    spikes = Hard.apply(u, network.surrogate)
+    spikes = torch.where(resting, 0.0, spikes)
+    v = torch.where(fires, network.reset, v)
+    if rests is not None:
+        rests = torch.where(fires, network.refractory + 1.0, rests)
+        if not network.keeps_current:
+            i = torch.where(rests > 0, 0.0, i)
+            g = torch.where(rests > 0, 0.0, g) if alpha else g
+    of_delay = [] if not more else [sent[:, units:]]
+    return spikes, v, i, *([g] if alpha else []), *([] if rests is None else [rests]), *of_delay
+
+
+class Hard(torch.autograd.Function):
+    """A spike above threshold, with a gradient by the formula of the surrogate's paper."""
+
+    @staticmethod
+    def forward(ctx, u, surrogate):
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (u,), scale = ctx.saved_tensors, ctx.surrogate.scale
+        slopes = {
+            "SuperSpike": lambda: (1 + scale * u.abs()) ** -2,
+            "ATan": lambda: 1 / (1 + (scale * u) ** 2),
+            "Triangle": lambda: (1 - scale * u.abs()).clamp(min=0),
+        }
+        return grad * slopes[type(ctx.surrogate).__name__](), None
+
+
 def clipped(state: Tensor, limit: float | None) -> Tensor:
     """Return the state within the limit, where it is a constant."""
     if limit is None:
@@ -167,6 +233,7 @@ EQUATIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "rate_rnn": rate_rnn,
     "neural_ode": ctrnn,
     "ltc": ltc,
+    "lif": lif,
 }
 
 

@@ -16,7 +16,15 @@ from testing import as_tuple
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from sparse_engine.nn import CELLS, Euler, Recurrent, SparseWeight
+from sparse_engine.nn import (
+    CELLS,
+    AlphaSynapse,
+    ATan,
+    Euler,
+    Recurrent,
+    SparseWeight,
+    Triangle,
+)
 from sparse_engine.nn.cells import CellEntry
 
 INPUTS, UNITS = 6, 21
@@ -51,6 +59,13 @@ FORMS: dict[str, Callable[..., Recurrent]] = {
         **options,
     ),
     "neural_ode, Euler": partial(CELLS["neural_ode"], dt=0.2, unfolds=3, solver=Euler()),
+    "lif, refractory": partial(CELLS["lif"], refractory=2, delay=3, surrogate=ATan(2.0)),
+    "lif, alpha": partial(
+        CELLS["lif"], synapse=AlphaSynapse(3.0), resistance=60.0, surrogate=Triangle()
+    ),
+    "lif, cleared": partial(
+        CELLS["lif"], synapse=AlphaSynapse(2.0), keeps_current=False, resistance=40.0, delay=2
+    ),
     "ltc, one unfold": partial(CELLS["ltc"], unfolds=1),
 }
 
@@ -91,6 +106,17 @@ def make(
     return network
 
 
+def begins(x: Tensor, share: float = 0.3) -> Tensor:
+    """Return where episodes begin in an input: at its first step, too."""
+    return torch.rand(x.shape[:-1]) < share
+
+
+def is_taken(case: Mapping[str, object]) -> bool:
+    """Whether the form of a case takes what is ``given`` to it beside its input."""
+    of = {"lengths": PACKABLE, "timespans": TIMED}.get(str(case.get("given")))
+    return of is None or case["form"] in of
+
+
 def weights_of(network: nn.Module) -> dict[str, SparseWeight]:
     return {n: each for n, each in network.named_modules() if isinstance(each, SparseWeight)}
 
@@ -128,7 +154,9 @@ def outcome(
         torch.randn(each.shape, generator=generator, dtype=torch.float64).to(each)
         for each in results
     ]
-    grads = torch.autograd.grad(results, [*wanted.values()], upstream, materialize_grads=True)
+    smooth = [(y, dy) for y, dy in zip(results, upstream, strict=True) if y.requires_grad]
+    ys, dys = zip(*smooth, strict=True)  # a spiking unit's refractory time has no gradient
+    grads = torch.autograd.grad(ys, [*wanted.values()], dys, materialize_grads=True)
     found = {f"result {i}": each.detach() for i, each in enumerate(results)}
     return found | dict(zip(wanted, grads, strict=True))
 

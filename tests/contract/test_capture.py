@@ -4,11 +4,10 @@ import pytest
 import torch
 from contract.equations import EQUATIONS, Equations
 from contract.networks import (
-    PACKABLE,
-    TIMED,
     assert_same,
     cell_of,
     forms_where,
+    is_taken,
     make,
     outcome,
     weights_of,
@@ -41,11 +40,6 @@ GIVEN = {
 }
 
 
-def is_taken(case):
-    of = {"lengths": PACKABLE, "timespans": TIMED}.get(case.get("given"), GROWING)
-    return case["form"] in of
-
-
 @pairwise(is_taken, form=GROWING, given=GIVEN, initial=[True, False], input_density=[1.0, 0.5])
 def test_networks(form, given, initial, input_density):
     dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
@@ -63,9 +57,11 @@ def test_networks(form, given, initial, input_density):
 
 @pytest.mark.parametrize("form", GROWING)
 def test_nothing_is_captured_without_gradients(form):
-    network = capturing(make(form))
+    network = make(form, dtype=torch.float32)
+    x = torch.randn(4, 3, network.input_size)
     with torch.no_grad():
-        network(leaves_of(network, 4, 3)[0])
+        wanted, found = network(x)[0], capturing(network)(x)[0]
+    assert torch.equal(found, wanted), "evaluation takes the way that it takes without a method"
     assert all(weight.captured == [[]] for weight in weights_of(network).values())
 
 

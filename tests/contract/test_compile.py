@@ -16,6 +16,7 @@ from contract.networks import (
     PACKABLE,
     TIMED,
     assert_same,
+    begins,
     make,
     mostly_exhaustive,
     outcome,
@@ -57,10 +58,6 @@ def compiled(function, *, fullgraph=True):
 
     torch._dynamo.reset()
     return torch.compile(function, backend=backend, fullgraph=fullgraph), graphs
-
-
-def begins(x):
-    return torch.rand(x.shape[:-1]) < 0.3
 
 
 # Tensors that are given to a network have their numbers checked, which fake ones have not.

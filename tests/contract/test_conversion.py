@@ -3,9 +3,12 @@
 import pytest
 import torch
 from contract.networks import make, weights_of
+from testing import refusals
 from torch import nn
+from torch.nn.utils import prune
+from torch.testing import assert_close
 
-from sparse_engine.nn import CELLS, SparseLSTM, SparseWeight
+from sparse_engine.nn import CELLS, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
 
 DENSE = {name: entry.cell.dense_type for name, entry in CELLS.items() if entry.cell.dense_type}
 EVERY = pytest.mark.parametrize("cell", DENSE)
@@ -103,23 +106,25 @@ def test_nothing_is_shared_with_the_dense_network(cell):
         assert one.count_nonzero() > 0
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"density": 0.1, "mask": torch.ones(21, 21) > 0}, "density or mask, found both"),
-        ({"mask": torch.ones(5, 5) > 0}, r"mask of shape \[21, 21\], found \[5, 5\]"),
-        ({"mask": torch.ones(21) > 0}, r"mask of shape \[21, 21\], found \[21\]"),
-        ({"mask": {"weight_xx": torch.ones(1)}}, r"found \['weight_xx'\]"),
-        ({"mask": {"bias_hh_l0": torch.ones(21)}}, r"found \['bias_hh_l0'\]"),
-        ({"density": 0.0}, r"density in \(0, 1\], found 0.0"),
-        ({"density": 1.01}, r"density in \(0, 1\], found 1.01"),
-        ({"density": float("nan")}, r"density in \(0, 1\], found nan"),
-        ({"input_density": 0.0}, r"density in \(0, 1\], found 0.0"),
-    ],
+def of_rnn(**options):
+    return lambda: converted(nn.RNN(6, 21), "rnn", **options)
+
+
+test_options_that_do_not_fit_are_refused = refusals(
+    ("density or mask, found both", of_rnn(density=0.1, mask=torch.ones(21, 21) > 0)),
+    (r"mask of shape \[21, 21\], found \[5, 5\]", of_rnn(mask=torch.ones(5, 5) > 0)),
+    (r"mask of shape \[21, 21\], found \[21\]", of_rnn(mask=torch.ones(21) > 0)),
+    (r"found \['weight_xx'\]", of_rnn(mask={"weight_xx": torch.ones(1)})),
+    (r"found \['bias_hh_l0'\]", of_rnn(mask={"bias_hh_l0": torch.ones(21)})),
+    (r"density in \(0, 1\], found 0.0", of_rnn(density=0.0)),
+    (r"density in \(0, 1\], found 1.01", of_rnn(density=1.01)),
+    (r"density in \(0, 1\], found nan", of_rnn(density=float("nan"))),
+    (r"density in \(0, 1\], found 0.0", of_rnn(input_density=0.0)),
+    (
+        r"expected no cell_clip to convert, found 0\.1",
+        lambda: make("lstm, clipped").to_dense(),
+    ),
 )
-def test_errors(options, message):
-    with pytest.raises(ValueError, match=message):
-        converted(nn.RNN(6, 21), "rnn", **options)
 
 
 @EVERY
@@ -137,13 +142,55 @@ def test_norms_have_no_dense_counterpart(cell):
     assert "norm_l0" not in dict(make(cell).named_children())
 
 
-def test_a_clip_has_no_dense_counterpart():
-    with pytest.raises(ValueError, match=r"expected no cell_clip to convert, found 0\.1"):
-        make("lstm, clipped").to_dense()
-
-
 def test_a_projection_is_sparse():
     dense = nn.LSTM(6, 21, num_layers=2, proj_size=9, bidirectional=True)
     fewer = SparseLSTM.from_dense(dense, density=0.5)
     assert isinstance(fewer.weight_hr_l0, SparseWeight)
     assert fewer.weight_hr_l0.nnz == round(0.5 * 9 * 21)
+
+
+@EVERY
+def test_what_prune_has_masked_becomes_sparse_with_exactly_those_links(cell):
+    dense = DENSE[cell](6, 21, num_layers=2, dtype=torch.float64)
+    for name, _ in [*dense.named_parameters()]:
+        if name.startswith("weight"):
+            prune.random_unstructured(dense, name, amount=0.7)
+    with torch.no_grad():
+        dense.weight_hh_l1_orig[dense.weight_hh_l1_mask.bool()] = 0.0
+    x = torch.randn(5, 3, 6, dtype=torch.float64)
+    expected = dense(x)[0]
+    network = converted(dense, cell)
+    for name in ("weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"):
+        weight, mask = getattr(network, name), getattr(dense, f"{name}_mask")
+        assert torch.equal(weight.pattern.dense(torch.ones_like(weight.values)), mask)
+    assert_close(network(x)[0], expected, rtol=1e-10, atol=1e-10)
+
+
+@EVERY
+def test_density_chooses_among_what_prune_has_left(cell):
+    dense = DENSE[cell](6, 21)
+    prune.l1_unstructured(dense, "weight_hh_l0", amount=0.5)
+    network = converted(dense, cell, density=0.2)
+    kept = network.weight_hh_l0.to_dense() != 0
+    assert kept.sum() == network.weight_hh_l0.nnz == round(0.2 * kept.numel())
+    assert dense.weight_hh_l0_mask.bool()[kept].all()
+    assert isinstance(network.weight_ih_l0, nn.Parameter)
+
+
+def test_a_linear_layer_that_prune_has_masked():
+    dense = nn.Linear(20, 30)
+    prune.random_unstructured(dense, "weight", amount=0.9)
+    prune.random_unstructured(dense, "bias", amount=0.5)
+    layer = SparseLinear.from_dense(dense)
+    assert layer.weight.nnz == 60
+    x = torch.randn(4, 20)
+    assert_close(layer(x), dense(x))
+
+
+def test_a_parametrization_is_applied():
+    dense = nn.RNN(6, 21)
+    nn.utils.parametrizations.spectral_norm(dense, "weight_hh_l0")
+    dense.eval()
+    network = SparseRNN.from_dense(dense)
+    x = torch.randn(5, 3, 6)
+    assert_close(network(x)[0], dense(x)[0])

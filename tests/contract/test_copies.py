@@ -1,9 +1,11 @@
-"""Copies of networks and layers: complete, independent, and readable without pickle."""
+"""Copies of networks and layers: complete, independent, readable without pickle, and later."""
 
 import copy
 import io
+import json
 import pickle
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,3 +85,21 @@ def test_default_dtype_is_that_of_torch():
     finally:
         torch.set_default_dtype(torch.float32)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
+
+
+SAVED = json.loads((Path(__file__).parent / "saved_states.json").read_text())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_state_dict_that_an_earlier_version_saved_loads(cell):
+    saved = SAVED[cell]
+
+    def tensor(each):
+        dtype = getattr(torch, each.get("dtype", "float32"))
+        return torch.tensor(each["values"], dtype=dtype).reshape(each["shape"])
+
+    network = CELLS[cell](3, 7, density=0.3, **saved["options"])
+    assert [*network.state_dict()] == [*saved["state"]]
+    network.load_state_dict({name: tensor(each) for name, each in saved["state"].items()})
+    x = torch.linspace(-1, 1, 4 * 2 * 3).reshape(4, 2, 3).sin()
+    torch.testing.assert_close(network(x)[0], tensor(saved["output"]), rtol=1e-5, atol=1e-6)

@@ -11,6 +11,7 @@ from contract.networks import (
     PACKABLE,
     TIMED,
     assert_same,
+    begins,
     cell_of,
     make,
     outcome,
@@ -77,8 +78,8 @@ def test_every_cell_has_equations():
 
 
 def resets_of(x, share=0.3):
-    """Where episodes begin in an input, as options of a call; none without a share of the steps."""
-    return {} if share is None else {"resets": torch.rand(x.shape[:-1]) < share}
+    """Where episodes begin, as options of a call; none without a share of the steps."""
+    return {} if share is None else {"resets": begins(x, share)}
 
 
 @pairwise(

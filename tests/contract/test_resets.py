@@ -10,6 +10,7 @@ from contract.networks import (
     PACKABLE,
     TIMED,
     assert_same,
+    begins,
     cell_of,
     make,
     outcome,
@@ -32,11 +33,6 @@ STACKS = {
     "segments": {"num_layers": 2, "checkpoint_every": 3},
 }
 QUANTIZED = {"rnn": QuantizedRNN, "lstm": QuantizedLSTM, "gru": QuantizedGRU}
-
-
-def begins(x, share=0.3):
-    """Return where episodes begin in an input: at its first step, too."""
-    return torch.rand(x.shape[:-1]) < share
 
 
 @EVERY

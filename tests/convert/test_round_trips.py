@@ -1,5 +1,8 @@
 """Every format brings back the same weight, in the stated orientation."""
 
+import sys
+from typing import NamedTuple
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -100,3 +103,56 @@ def test_reference_files(data):
         lines = len(path.read_text().splitlines()) - (path.suffix == ".csv")
         assert weight.nnz == lines
         assert_valid(weight)
+
+
+class Standing(NamedTuple):
+    """Stand-in with the interface that is asked of a SparseTensor."""
+
+    rowptr: torch.Tensor
+    col: torch.Tensor
+    value: torch.Tensor | None
+    sizes: list[int]
+
+    def csr(self):
+        return self.rowptr, self.col, self.value
+
+    def sparse_sizes(self):
+        return self.sizes
+
+
+def some_weight():
+    return SparseWeight.erdos_renyi(5, 7, density=0.3, dtype=torch.float64)
+
+
+def test_a_tensor_of_torch_sparse():
+    torch_sparse = pytest.importorskip("torch_sparse")
+    before = some_weight()
+    tensor = convert.to_torch_sparse(before)
+    assert isinstance(tensor, torch_sparse.SparseTensor)
+    assert torch.equal(tensor.to_dense(), before.to_dense())
+    assert tensor.storage.value().data_ptr() == before.values.data_ptr()
+    after = convert.from_torch(tensor)
+    assert torch.equal(after.to_dense(), before.to_dense()) and after.dtype == torch.float64
+
+
+def test_what_a_tensor_is_made_of(monkeypatch):
+    made = {}
+    module = type(sys)("torch_sparse")
+    module.SparseTensor = lambda **arguments: made.update(arguments)
+    monkeypatch.setitem(sys.modules, "torch_sparse", module)
+    before = some_weight()
+    convert.to_torch_sparse(before)
+    assert torch.equal(made["rowptr"], before.crow_indices) and made["rowptr"].dtype == torch.int64
+    assert torch.equal(made["col"], before.col_indices) and made["col"].dtype == torch.int64
+    assert made["value"].data_ptr() == before.values.data_ptr()
+    assert not made["value"].requires_grad
+    assert made["sparse_sizes"] == (5, 7) and made["is_sorted"] is True
+
+
+def test_what_is_made_of_a_tensor():
+    w = some_weight()
+    found = convert.from_torch(Standing(w.crow_indices, w.col_indices.long(), w.values, [5, 7]))
+    assert torch.equal(found.to_dense(), w.to_dense())
+    assert found.values.data_ptr() != w.values.data_ptr()
+    ones = convert.from_torch(Standing(w.crow_indices, w.col_indices.long(), None, [5, 7]))
+    assert torch.equal(ones.to_dense(), (w.to_dense() != 0).float())

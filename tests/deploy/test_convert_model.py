@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from testing import refusals
 from torch import nn
 from torch.testing import assert_close
 
@@ -168,13 +169,6 @@ def test_activation_aware_norms_are_those_of_what_weights_multiply(kind):
     assert model.training
 
 
-def test_inputs_that_are_not_finite_are_refused():
-    model, x = nn.Sequential(nn.Linear(6, 5)), torch.randn(4, 6)
-    x[2, 3] = torch.nan
-    with pytest.raises(ValueError, match=r"inputs of 0\.weight, found a norm of nan at input 3"):
-        sparse_engine.convert_model(model, density=0.5, criterion=ActivationAware([x]))
-
-
 def test_an_input_that_is_always_zero_loses_its_links():
     x = torch.randn(50, 8) * torch.tensor([1.0] * 4 + [0.0] * 4)
     model = nn.Linear(8, 6)
@@ -184,25 +178,27 @@ def test_an_input_that_is_always_zero_loses_its_links():
     assert (by_size(x) - model(x)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "expected a density or rules"),
-        ({"density": 0.0}, r"density in \(0, 1\], found 0"),
-        ({"rules": {"head": 0.1}}, "found 'head'"),
-        ({"rules": {"heads.0": 2}}, "found 2"),
-        ({"density": 0.1, "criterion": ActivationAware([])}, "at least one calibration batch"),
-        ({"density": 0.1, "criterion": LargestMagnitude(), "input_density": -1}, "found -1"),
-    ],
-)
-def test_errors(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        sparse_engine.convert_model(Model(), **arguments)
+def converted(model=None, **options):
+    return lambda: sparse_engine.convert_model(Model() if model is None else model, **options)
 
 
-def test_a_layer_that_calibration_does_not_reach():
+def first_of_two():
     model = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
     model.forward = lambda x: model[0](x)
-    criterion = ActivationAware([torch.randn(2, 3)])
-    with pytest.raises(ValueError, match=r"reach 1\.weight"):
-        sparse_engine.convert_model(model, density=0.5, criterion=criterion)
+    return model
+
+
+NOT_FINITE, SHORT = torch.tensor([[0.0, torch.nan, 0]]), [torch.randn(2, 3)]
+test_what_does_not_fit_is_refused = refusals(
+    ("expected a density or rules", converted()),
+    (r"density in \(0, 1\], found 0", converted(density=0.0)),
+    ("found 'head'", converted(rules={"head": 0.1})),
+    ("found 2", converted(rules={"heads.0": 2})),
+    ("at least one calibration batch", converted(density=0.1, criterion=ActivationAware([]))),
+    ("found -1", converted(density=0.1, criterion=LargestMagnitude(), input_density=-1)),
+    (r"reach 1\.weight", converted(first_of_two(), density=0.5, criterion=ActivationAware(SHORT))),
+    (
+        r"inputs of 0\.weight, found a norm of nan at input 1",
+        converted(first_of_two(), density=0.5, criterion=ActivationAware([NOT_FINITE])),
+    ),
+)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from testing import refusals
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
@@ -187,12 +188,11 @@ def test_autocast_leaves_float32():
         assert_close(small(x).float(), expected, rtol=0.05, atol=0.02)
 
 
-def test_training_is_refused():
-    small = sparse_engine.quantize(Model()).model
-    with pytest.raises(RuntimeError, match="for inference"):
-        small(torch.randn(4, 2, 6, requires_grad=True))
-
-
-def test_another_dtype():
-    with pytest.raises(ValueError, match=r"found torch\.float16"):
-        sparse_engine.quantize(Model(), dtype=torch.float16)
+test_training_and_other_dtypes_are_refused = refusals(
+    (
+        "for inference",
+        lambda: sparse_engine.quantize(Model()).model(torch.randn(4, 2, 6).requires_grad_()),
+    ),
+    (r"found torch\.float16", lambda: sparse_engine.quantize(Model(), dtype=torch.float16)),
+    error=(ValueError, RuntimeError),
+)

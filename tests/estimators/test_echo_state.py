@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
+from testing import refusals  # noqa: E402
 
 from sparse_engine.analysis import spectral_radius  # noqa: E402
 from sparse_engine.estimators import EchoState  # noqa: E402
@@ -110,24 +111,24 @@ def test_scikit_learn_uses_it():
     assert 0.5 < EchoState(100, random_state=0).fit(x, y).score(x, y) <= 1
 
 
-@pytest.mark.parametrize(
-    ("parameters", "x", "y", "message"),
-    [
-        ({"units": 0}, (9, 1), (9,), "expected units at least 1, found 0"),
-        ({"leak": 0.0}, (9, 1), (9,), "expected leak in"),
-        ({"alpha": 0.0}, (9, 1), (9,), "expected alpha greater than 0"),
-        ({"washout": 9}, (9, 1), (9,), "more than 9 steps"),
-        ({"dtype": "int8"}, (9, 1), (9,), "expected dtype 'float32' or 'float64'"),
-        ({}, (9,), (9,), "expected X of shape"),
-        ({}, (2, 9, 0), (9,), "without empty"),
-        ({}, (9, 1), (8,), "expected y of the 1 x 9 steps"),
-        ({}, (2, 9, 1), (9,), "expected y of the 2 x 9 steps"),
-        ({}, (9, 1), (9, 1, 1), "expected y of"),
-    ],
+def fitted(x=(9, 1), y=(9,), **parameters):
+    return lambda: EchoState(**{"units": 5, "density": 0.5} | parameters).fit(
+        np.ones(x), np.ones(y)
+    )
+
+
+test_what_does_not_fit_is_refused = refusals(
+    ("expected units at least 1, found 0", fitted(units=0)),
+    ("expected leak in", fitted(leak=0.0)),
+    ("expected alpha greater than 0", fitted(alpha=0.0)),
+    ("more than 9 steps", fitted(washout=9)),
+    ("expected dtype 'float32' or 'float64'", fitted(dtype="int8")),
+    ("expected X of shape", fitted((9,))),
+    ("without empty", fitted((2, 9, 0))),
+    ("expected y of the 1 x 9 steps", fitted(y=(8,))),
+    ("expected y of the 2 x 9 steps", fitted((2, 9, 1))),
+    ("expected y of", fitted(y=(9, 1, 1))),
 )
-def test_what_does_not_fit_is_refused(parameters, x, y, message):
-    with pytest.raises(ValueError, match=message):
-        EchoState(**{"units": 5, "density": 0.5} | parameters).fit(np.ones(x), np.ones(y))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")

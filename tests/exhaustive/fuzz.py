@@ -62,6 +62,19 @@ def steps() -> None:
             states = [torch.randn(1, 5, 14) for _ in network.states]
             options = network.cell.step_options()
             network.cell.step_kernel(x, states, parameters_of(network, x), *sizes, *options)
+    spiking = nn.SparseLIF(1, 14, density=0.4, bias=False, keeps_current=False)
+    step, unit = torch.randint(20, (60,)), torch.randint(14, (60,))
+    spiking.simulate(20, (step, unit, 2.0))
+    spiking.simulate(20, (step, unit, 2.0), refractory=torch.arange(14))
+
+
+def influences() -> None:
+    """Call the operation of real-time recurrent learning, with a gradient and without."""
+    pattern, units = random_pattern(24, 12, 60), torch.arange(128, dtype=torch.int32) % 12
+    slopes = torch.randn(2, 1, 12), torch.randn(2, 1, 1, 12), torch.randn(2, 1, 2, 12)
+    given = torch.randn(60), [*pattern], *slopes, torch.randn(2, 1, 128), units
+    for upstream in (None, torch.randn(2, 12)):
+        native.influence(torch.randn(2, 2, 1, 12, 64), *given, upstream)
 
 
 def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
@@ -95,6 +108,7 @@ def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
         native.ch2_l3n(*pattern[:4], 5, False, 1, 2, 3)
         quantized()
         steps()
+        influences()
         ops.spmm(torch.randn(4500), random_pattern(60, 80, 4500), torch.randn(80, 500))
     everything = torch._C._dispatch_get_all_op_names()
     names = {name.split(".")[0] for name in everything if name.startswith(PREFIX)}

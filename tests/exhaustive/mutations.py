@@ -127,7 +127,7 @@ FAULTS = {
     ("kernels", "cpu/topology/sample.cpp", "kernels/test_sampling.py"): {
         "draw % 2 == 0 || i == team.first(missing)": "draw % 2 == 0",
     },
-    ("kernels", "cpu/topology/scan.cpp", "kernels/test_scan.py"): {
+    ("kernels", "cpu/topology/scan.cpp", "kernels/test_selection.py"): {
         "link || ": "",
     },
     ("kernels", "cpu/topology/check.cpp", "kernels/test_pattern.py"): {

@@ -1,26 +1,18 @@
-"""Two processes that train one network together, and rewire it alike."""
-
-import copy
+"""Processes that train one network together, and rewire it alike."""
 
 import pytest
 import torch
-from fresh_process import CONTEXT
+from methods import OPTIONS, make_method
+from on_ranks import on_ranks
 from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.topology import GSE, MEST, SET, SNFS, DeepR, GraNet, RigL
+from sparse_engine.topology import SET, RigL
 
-METHODS = {
-    "RigL": lambda m, o: RigL(m, o, steps=40, every=3),
-    "GSE": lambda m, o: GSE(m, o, steps=40, every=3),
-    "GraNet": lambda m, o: GraNet(m, o, steps=40, density=0.1, start=0.2, every=3),
-    "SNFS": lambda m, o: SNFS(m, o, steps=40, every=3, window=3),
-    "SET": lambda m, o: SET(m, o, every=3),
-    "MEST": lambda m, o: MEST(m, o, steps=40, every=3),
-    "DeepR": lambda m, o: DeepR(m, o, temperature=1e-6),
-}
-RANKS = 2
+BATCH, STEPS, EVERY = 12, 12, 3
 
 
 class Network(nn.Module):
@@ -41,64 +33,84 @@ def links_of(model):
     }
 
 
-def train(model, method, share, wrap=lambda model: model, steps=12):
-    """Train on a share of each batch, and return the links at the end."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    rewiring, network = METHODS[method](model, optimizer), wrap(model)
+def whole(tensor):
+    return (tensor.full_tensor() if hasattr(tensor, "placements") else tensor).detach().clone()
+
+
+def state_of(model, optimizer):
+    """Parameters and moments, whole on every rank."""
+    state = {name: whole(each) for name, each in model.named_parameters()}
+    for name, each in model.named_parameters():
+        moments = optimizer.state[each].items()
+        state |= {f"{name}.{kind}": whole(entry) for kind, entry in moments if entry.dim()}
+    return state
+
+
+def train(model, make, share, wrap=lambda model: model, steps=STEPS):
+    """Train on a share of each batch; return the links and everything else at the end."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    rewiring, network = make(model, optimizer), wrap(model)
+    parameters = [*model.parameters()]
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
-        x = torch.randn(4, 8, 5, generator=generator, dtype=torch.float64)[:, share]
-        y = torch.randn(4, 8, 10, generator=generator, dtype=torch.float64)[:, share]
+        x = torch.randn(4, BATCH, 5, generator=generator, dtype=torch.float64)[:, share]
+        y = torch.randn(4, BATCH, 10, generator=generator, dtype=torch.float64)[:, share]
         optimizer.zero_grad()
         (network(x) - y).square().mean().backward()
         optimizer.step()
         if rewiring.step():
             network = wrap(model)  # the number of links may be another
-    return links_of(model)
+    assert all(map(lambda a, b: a is b, parameters, model.parameters()))
+    return links_of(model), state_of(model, optimizer)
 
 
-def joined(rank, folder, task, arguments):
-    torch.set_num_threads(1)
-    store = distributed.FileStore(str(folder / "store"), RANKS)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=RANKS)
-    try:
-        # Processes share the memory of tensors that they are given.
-        result = task(rank, *copy.deepcopy(arguments))
-    except RuntimeError as error:
-        result = error
-    torch.save(result, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
+def sharded(model):
+    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+    return model if hasattr(model, "unshard") else fully_shard(model, mesh=mesh)
 
 
-def on_ranks(folder, task, *arguments):
-    """Return what a task returns on each rank, or the RuntimeError that it raises."""
-    started = [
-        CONTEXT.Process(target=joined, args=(rank, folder, task, arguments))
-        for rank in range(RANKS)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(120)
-        process.kill()
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(RANKS)]
+WRAPPERS = {"ddp": DistributedDataParallel, "fsdp": sharded}
 
 
-def train_half(rank, model, method):
-    half = slice(4 * rank, 4 * rank + 4)
-    return train(model, method, half, DistributedDataParallel)
+def methods():
+    """A function that makes each method, by its name."""
+    return {kind.__name__: make_method(kind, steps=40, every=EVERY) for kind in OPTIONS}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_ranks_rewire_like_one_process_with_all_batches(method, tmp_path):
-    model = Network()
+def train_shares(rank, model, wrapper, names):
+    size = BATCH // distributed.get_world_size()
+    share = slice(rank * size, (rank + 1) * size)
+    found = {}
+    for name in names:
+        own = Network()
+        own.load_state_dict(model.state_dict())
+        if wrapper == "fsdp":
+            sharded(own)
+        found[name] = train(own, methods()[name], share, WRAPPERS[wrapper])
+    return found
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_ranks_rewire_like_one_process_with_all_batches(wrapper, ranks, tmp_path):
+    model, names = Network(), [*methods()]
     before = links_of(model)
-    found = on_ranks(tmp_path, train_half, model, method)
-    wanted = train(model, method, slice(None))
-    for name, links in wanted.items():
-        assert not torch.equal(links[1], before[name][1])
-        for rank in found:
-            assert all(map(torch.equal, rank[name], links)), name
+    found = on_ranks(tmp_path, ranks, train_shares, model, wrapper, names)
+    for name in names:
+        own = Network()
+        own.load_state_dict(model.state_dict())
+        links, state = train(own, methods()[name], slice(None))
+        for weight, (_, col) in links.items():
+            assert name == "Static" or not torch.equal(col, before[weight][1]), name
+        for each in found:
+            assert not isinstance(each, Exception), each
+            there, entries = each[name]
+            for weight, of_one in links.items():
+                assert all(map(torch.equal, there[weight], of_one)), (name, weight)
+            assert entries.keys() == state.keys()
+            for entry, of_one in state.items():
+                torch.testing.assert_close(entries[entry], of_one, msg=f"{name} {entry}")
+                assert torch.equal(entries[entry], found[0][name][1][entry])
 
 
 def grow_from_one_rank(rank, model):
@@ -111,7 +123,7 @@ def grow_from_one_rank(rank, model):
 
 
 def test_a_weight_that_is_not_in_use_on_a_rank(tmp_path):
-    one, other = on_ranks(tmp_path, grow_from_one_rank, Network())
+    one, other = on_ranks(tmp_path, 2, grow_from_one_rank, Network())
     assert torch.equal(one["head.weight"][1], other["head.weight"][1])
 
 
@@ -136,11 +148,11 @@ def choose_apart(rank, model, wrong):
 
 @pytest.mark.parametrize(("wrong", "weight"), [("links", "head.weight"), ("seed", "weight_ih_l0")])
 def test_a_divergence_names_rank_and_weight(wrong, weight, tmp_path):
-    for error in on_ranks(tmp_path, choose_apart, Network(), wrong):
+    for error in on_ranks(tmp_path, 2, choose_apart, Network(), wrong):
         assert isinstance(error, RuntimeError)
         assert f"{weight}' on rank 1 than on rank 0" in str(error)
 
 
 def test_ranks_with_models_of_their_own(tmp_path):
-    one, other = on_ranks(tmp_path, choose_apart, Network(), "own")
+    one, other = on_ranks(tmp_path, 2, choose_apart, Network(), "own")
     assert not torch.equal(one["head.weight"][1], other["head.weight"][1])

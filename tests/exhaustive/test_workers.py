@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lab.train.jobs import Batches, Endless, Killed, Quick
+from lab.train.jobs import Batches, Endless, Killed, KilledOnce, Quick
 from torch.utils.data import DataLoader
 
 from sparse_engine.lab.networks import RecurrentNetwork
@@ -76,6 +76,15 @@ def is_running(process):
 def test_a_worker_that_the_system_ends_is_no_error_of_the_run():
     with pytest.raises(MemoryError, match="take fewer workers"):
         list(run_all([Killed("big")], progress=False, on_error=lambda *_: None))
+
+
+def test_a_worker_that_is_killed_costs_no_other_run(tmp_path):
+    wrong = Quick("wrong", ValueError("of the run"))
+    once = [KilledOnce(str(tmp_path / f"{k}")) for k in range(2)]
+    jobs, errors = [wrong, *once, *(Quick(str(k)) for k in range(3))], []
+    found = run_all(jobs, workers=2, progress=False, on_error=lambda *each: errors.append(each))
+    assert sorted(job.name for job, _ in found) == sorted(job.name for job in jobs[1:])
+    assert [job for job, _ in errors] == [wrong]
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])

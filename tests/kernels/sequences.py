@@ -360,9 +360,9 @@ def outcome(
         if wanted is None or name in wanted
     }
     results = as_tuple(function(**with_leaves(arguments, leaves)))
-    grads = torch.autograd.grad(
-        results, [*leaves.values()], upstream_of(results), materialize_grads=True
-    )
+    pairs = zip(results, upstream_of(results), strict=True)
+    ys, dys = zip(*[(y, dy) for y, dy in pairs if y.requires_grad], strict=True)
+    grads = torch.autograd.grad(ys, [*leaves.values()], dys, materialize_grads=True)
     found = {f"result {i}": each.detach() for i, each in enumerate(results)}
     return found | dict(zip(leaves, grads, strict=True))
 

@@ -32,16 +32,63 @@ def test_time_loops_multiply_in_groups(form, counted):
         assert counted(lambda: FORMS[form].function(**arguments))["grouped_products"] > 0
 
 
-def test_two_teams_share_the_columns_of_a_batch(counted, threads):
-    arguments = FORMS["rnn"].problem(random_pattern(330, 330, 3000), 40, 128, torch.float32)
+@pytest.fixture
+def way():
+    """Sets the way that all regions take, and puts it back to that of all tests."""
+    yield library.set_way
+    library.set_way("rows")
+
+
+@pytest.mark.parametrize(
+    ("batch", "links", "backward"),
+    # Backward, the columns are cut where whole panels allow it, or units have few links.
+    [(128, 3000, True), (32, 3000, True), (32, 9000, False), (19, 3000, True), (12, 3000, False)],
+)
+def test_two_teams_share_the_columns_of_a_batch(batch, links, backward, counted, threads, way):
+    arguments = FORMS["rnn"].problem(random_pattern(330, 330, links), 40, batch, torch.float32)
 
     def parts():
         return counted(lambda: outcome(FORMS["rnn"].function, arguments))["parts"]
 
+    way("columns")
     threads(1)
     assert parts() == 0
     threads(2)
-    assert parts() == 4  # two members, forward and backward
+    assert parts() == (4 if backward else 2)  # two members, forward and backward
+
+
+@pytest.mark.parametrize("links", [3000, 9000, 40_000])
+@pytest.mark.parametrize("batch", [7, 19, 32, 64, 128])
+def test_each_way_has_the_same_bits(links, batch, counted, threads, way):
+    arguments = FORMS["rnn"].problem(random_pattern(330, 330, links), 40, batch, torch.float32)
+    found, ran = [], {}
+
+    def run():
+        found.append(outcome(FORMS["rnn"].function, arguments))
+
+    for name, most in [("alone", 2), ("rows", 2), ("columns", 2), ("columns", 3), ("rows", 1)]:
+        threads(most)
+        way(name)
+        ran[name, most] = counted(run)
+    assert ran["alone", 2]["alone"] == 2
+    assert ran["alone", 2]["teams"] == 0
+    assert ran["rows", 2]["teams"] == 2
+    assert ran["columns", 3]["parts"] >= 2 or links == 40_000
+    for each in found[1:]:
+        assert all(torch.equal(each[name], tensor) for name, tensor in found[0].items())
+
+
+def test_nothing_is_tried_where_there_is_one_way(counted, threads, way):
+    arguments = FORMS["rnn"].problem(random_pattern(20, 20, 50), 5, 3, torch.float32)
+    threads(2)
+    way(None)
+    ran = counted(lambda: outcome(FORMS["rnn"].function, arguments))
+    assert ran["teams"] == ran["alone"] == 0
+
+
+def test_a_way_must_be_known():
+    with pytest.raises(ValueError, match="expected rows, columns, alone or None, found 'both'"):
+        library.set_way("both")
 
 
 def test_the_pool_keeps_no_more_than_its_limit():

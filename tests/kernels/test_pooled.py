@@ -13,11 +13,11 @@ pytestmark = [
     pytest.mark.cpu,
     pytest.mark.skipif(TorchVersion(torch.__version__) < "2.11", reason="torch makes all results"),
 ]
-PATTERN, VALUES = random_pattern(64, 8, 200), torch.randn(200)
+SMALL, VALUES = random_pattern(64, 8, 200), torch.randn(200)
 
 
 def product(columns, scale=1.0):
-    return ops.spmm(scale * VALUES, PATTERN, torch.ones(8, columns))
+    return ops.spmm(scale * VALUES, SMALL, torch.ones(8, columns))
 
 
 @pytest.mark.parametrize(("columns", "pooled"), [(16_000, False), (17_000, True)])
@@ -26,7 +26,7 @@ def test_results_from_4_mib_on_come_from_the_pool(columns, pooled):
 
 
 def test_memory_of_a_result_that_lives_is_left_alone():
-    wanted = ops.spmm.reference(VALUES, PATTERN, torch.ones(8, 20_000))
+    wanted = ops.spmm.reference(VALUES, SMALL, torch.ones(8, 20_000))
     kept = product(20_000)
     for scale in range(2, 8):
         other = product(20_000, scale)

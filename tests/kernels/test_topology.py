@@ -1,11 +1,10 @@
 """Rewiring of links, and carrying what belongs to them."""
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels import plain
-from testing import patterns, random_pattern
+from testing import patterns, random_pattern, refusals
 
 from sparse_engine import ops
 from sparse_engine.ops import Pattern
@@ -37,30 +36,25 @@ ALL = torch.ones(800, dtype=torch.bool)
 CELLS = LINKS.positions()
 
 
-@pytest.mark.parametrize(
-    ("keep", "cells", "message"),
-    [
-        (ALL, CELLS[3:4], r"absent, found an existing link at row \d+, column \d+"),
-        (ALL, CELLS[-1:], r"absent, found an existing link at row \d+, column \d+"),
-        (ALL, torch.tensor([7000]), r"increasing in \[0, 7000\), found 7000 at position 0"),
-        (ALL, torch.tensor([-1]), "found -1 at position 0"),
-        (ALL, torch.tensor([5, 5]), "found 5 at position 1"),
-        (ALL, torch.tensor([6, 5]), "found 5 at position 1"),
-        (ALL, torch.tensor([5], dtype=torch.int32), "cells of dtype int64, found int32"),
-        (ALL, torch.tensor([[5]]), r"cells of shape \[1\], found \[1, 1\]"),
-        (ALL[:3], CELLS[:0], r"keep of shape \[800\], found \[3\]"),
-        (ALL.int(), CELLS[:0], "keep of dtype bool, found int32"),
-    ],
+def rewired(keep, cells):
+    return lambda: ops.topology.rewire(LINKS, keep, cells)
+
+
+EXISTING = "absent, found an existing link at row {}, column {}$"
+test_rewire_refuses_what_does_not_fit = refusals(
+    *(
+        (EXISTING.format(*divmod(int(CELLS[at]), 100)), rewired(ALL, CELLS[at : at + 1]))
+        for at in (3, 100, 799)
+    ),
+    (r"increasing in \[0, 7000\), found 7000 at position 0", rewired(ALL, torch.tensor([7000]))),
+    ("found -1 at position 0", rewired(ALL, torch.tensor([-1]))),
+    ("found 5 at position 1", rewired(ALL, torch.tensor([5, 5]))),
+    ("found 5 at position 1", rewired(ALL, torch.tensor([6, 5]))),
+    ("cells of dtype int64, found int32", rewired(ALL, torch.tensor([5], dtype=torch.int32))),
+    (r"cells of shape \[1\], found \[1, 1\]", rewired(ALL, torch.tensor([[5]]))),
+    (r"keep of shape \[800\], found \[3\]", rewired(ALL[:3], CELLS[:0])),
+    ("keep of dtype bool, found int32", rewired(ALL.int(), CELLS[:0])),
 )
-def test_rewire_refuses_what_does_not_fit(keep, cells, message):
-    with pytest.raises(ValueError, match=message):
-        ops.topology.rewire(LINKS, keep, cells)
-
-
-def test_the_cell_of_an_existing_link_is_named():
-    row, column = divmod(int(CELLS[100]), 100)
-    with pytest.raises(ValueError, match=f"at row {row}, column {column}$"):
-        ops.topology.rewire(LINKS, ALL, CELLS[100:101])
 
 
 DTYPES = [
@@ -94,16 +88,15 @@ def test_carry_moves_bits_as_they_are():
     assert torch.equal(bits[[0, 3]], torch.zeros(2, dtype=torch.int32))
 
 
-@pytest.mark.parametrize(
-    ("tensor", "slots", "message"),
-    [
-        (torch.ones(3), [0, 1, 9], r"expected slots in \[-1, 9\), found 9"),
-        (torch.ones(3), [0, 1, -2], r"expected slots in \[-1, 9\), found -2"),
-        (torch.ones(4), [0, 1, 2], r"expected tensor of shape \[3\], found \[4\]"),
-        (torch.ones(3, 1), [0, 1, 2], r"expected tensor of shape \[3\], found \[3, 1\]"),
-        (torch.ones(3).to(torch.complex128), [0, 1, 2], "of 1, 2, 4 or 8 bytes, found 16"),
-    ],
+def carried(tensor, last):
+    slots = torch.tensor([0, 1, last], dtype=torch.int32)
+    return lambda: ops.topology.carry(tensor, slots, 9)
+
+
+test_carry_refuses_what_does_not_fit = refusals(
+    (r"expected slots in \[-1, 9\), found 9", carried(torch.ones(3), 9)),
+    (r"expected slots in \[-1, 9\), found -2", carried(torch.ones(3), -2)),
+    (r"expected tensor of shape \[3\], found \[4\]", carried(torch.ones(4), 2)),
+    (r"expected tensor of shape \[3\], found \[3, 1\]", carried(torch.ones(3, 1), 2)),
+    ("of 1, 2, 4 or 8 bytes, found 16", carried(torch.ones(3).to(torch.complex128), 2)),
 )
-def test_carry_refuses_what_does_not_fit(tensor, slots, message):
-    with pytest.raises(ValueError, match=message):
-        ops.topology.carry(tensor, torch.tensor(slots, dtype=torch.int32), 9)

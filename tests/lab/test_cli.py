@@ -78,7 +78,7 @@ def test_options_reach_the_run_and_keep_their_types():
     rate = ("--learning-rate", "0.01")
     assert train(*options, *cell, *method, *optimizer, *rate, "--out", "run") == 0
     config = json.loads(Path("run/config.json").read_text())
-    assert config["task"] == {"name": "mackey-glass", "series_seed": 0}
+    assert config["task"] == {"name": "mackey-glass", "batch_size": 12, "series_seed": 0}
     expected = {
         "method": {"name": "deep-r", "fraction": 0.25, "every": 1, "final_density": 0.05},
         "network": {"hidden": 16, "density": 0.5, "gain": 0.9, "cell": "on_lstm"},

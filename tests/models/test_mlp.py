@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from testing import refusals
 from torch import nn
 from torch.testing import assert_close
 
@@ -120,22 +121,21 @@ def test_links_are_allocated(options, expected):
     assert isinstance(model.linear[2], nn.Linear) == dense
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"sizes": [3]}, "expected sizes of inputs and outputs at least, found \\[3\\]"),
-        ({}, "expected exactly one of density and epsilon"),
-        ({"density": 0.1, "epsilon": 2}, "expected exactly one of density and epsilon"),
-        ({"density": 1.1}, r"expected density in \(0, 1\], found 1.1"),
-        ({"epsilon": -1}, "expected finite epsilon > 0, found -1"),
-        ({"density": 0.1, "initial_std": -1.0}, "expected a finite initial_std of at least 0"),
-        ({"density": 0.1, "initial_std": float("nan")}, "expected a finite initial_std"),
-        ({"density": [0.1, 0.5]}, "expected a density for each of 3 layers, found 2"),
-    ],
+def of(sizes=SIZES, **options):
+    return lambda: SparseMLP(sizes, **options)
+
+
+ONE_OF = "expected exactly one of density and epsilon"
+test_wrong_arguments_are_named = refusals(
+    (r"expected sizes of inputs and outputs at least, found \[3\]", of([3])),
+    (ONE_OF, of()),
+    (ONE_OF, of(density=0.1, epsilon=2)),
+    (r"expected density in \(0, 1\], found 1.1", of(density=1.1)),
+    ("expected finite epsilon > 0, found -1", of(epsilon=-1)),
+    ("expected a finite initial_std of at least 0", of(density=0.1, initial_std=-1.0)),
+    ("expected a finite initial_std", of(density=0.1, initial_std=float("nan"))),
+    ("expected a density for each of 3 layers, found 2", of(density=[0.1, 0.5])),
 )
-def test_wrong_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        SparseMLP(**{"sizes": SIZES, **options})
 
 
 def test_a_network_too_large_for_the_machine_is_refused(monkeypatch):

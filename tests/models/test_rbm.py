@@ -4,12 +4,11 @@ from itertools import product
 
 import pytest
 import torch
+from testing import refusals
 from torch.testing import assert_close
 
-from sparse_engine.errors import InputError
 from sparse_engine.lab.networks import RBMNetwork
 from sparse_engine.models import SparseRBM, set_density
-from sparse_engine.topology import SET, Static
 
 
 def machine(visible=4, hidden=3, density=0.5, std=1.0):
@@ -67,26 +66,6 @@ def test_the_gradient_is_that_of_contrastive_divergence(steps):
     assert_close(rbm.visible_bias.grad, (model - v).mean(0))
 
 
-@pytest.mark.parametrize("method", [SET, Static])
-def test_learns_patterns(method):
-    """Two patterns of 16 units are told apart by a machine of 8 hidden units."""
-    rbm = SparseRBM(16, 8, density=0.5, generator=torch.Generator().manual_seed(0))
-    patterns = (torch.arange(16) % 2).float()
-    v = torch.stack([patterns, 1 - patterns]).repeat(10, 1)
-    optimizer = torch.optim.SGD(rbm.parameters(), lr=0.2)
-    rewiring = method(rbm, optimizer)
-    links, first = rbm.weight.nnz, (rbm(v) - v).square().mean()
-    draw = torch.Generator().manual_seed(1)
-    for _ in range(400):
-        loss = rbm.contrastive_divergence(v, generator=draw)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rewiring.step()
-    assert (rbm(v) - v).square().mean() < 0.1 * first
-    assert rbm.weight.nnz == links
-
-
 def test_a_description_makes_the_published_machine():
     rbm = RBMNetwork(set_density(10, 1024, 200)).rbm(
         1024, generator=torch.Generator().manual_seed(0)
@@ -96,15 +75,16 @@ def test_a_description_makes_the_published_machine():
     assert not rbm.hidden_bias.any() and not rbm.visible_bias.any()
 
 
-def test_wrong_arguments_are_named():
-    rbm = machine()
-    with pytest.raises(ValueError, match="expected steps of at least 1, found 0"):
-        rbm.contrastive_divergence(states(4), 0)
-    with pytest.raises(InputError, match=r"expected hidden units of torch.float64 and shape"):
-        rbm.visible_probabilities(states(4))
-    with pytest.raises(InputError, match=r"expected input of shape"):
-        rbm.free_energy(states(3))
-    with pytest.raises(ValueError, match="expected a finite initial_std of at least 0, found -1"):
-        SparseRBM(4, 3, density=0.5, initial_std=-1)
-    with pytest.raises(ValueError, match="expected exactly one of density and epsilon"):
-        SparseRBM(4, 3)
+test_wrong_arguments_are_named = refusals(
+    (
+        "expected steps of at least 1, found 0",
+        lambda: machine().contrastive_divergence(states(4), 0),
+    ),
+    (
+        "expected hidden units of torch.float64 and shape",
+        lambda: machine().visible_probabilities(states(4)),
+    ),
+    ("expected input of shape", lambda: machine().free_energy(states(3))),
+    ("finite initial_std of at least 0, found -1", lambda: machine(std=-1)),
+    ("exactly one of density and epsilon", lambda: SparseRBM(4, 3)),
+)

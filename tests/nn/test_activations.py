@@ -1,11 +1,13 @@
-"""AllReLU and SReLU against their definitions."""
+"""AllReLU, SReLU and the penalty on links against their definitions."""
 
 import numpy as np
 import pytest
 import torch
+from testing import refusals
+from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.nn import AllReLU, SReLU
+from sparse_engine.nn import AllReLU, SparseLinear, SparseRNN, SparseWeight, SReLU, link_penalty
 
 
 def literal(x, t_r, a_r, t_l, a_l):
@@ -73,27 +75,18 @@ def test_starts_as_in_the_set_experiments():
     assert_close(module(x), torch.where(x > 0, x, module.a_l * x))
 
 
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="expected features of at least 1, found 0"):
-        SReLU(0)
-    for shape in ((), (3,), (4, 1)):
-        with pytest.raises(ValueError, match=r"expected input of shape \[\.\.\., 4\], found"):
-            SReLU(4)(torch.ones(shape))
+@pytest.mark.parametrize("shape", [(), (3,), (4, 1)])
+def test_another_number_of_features_is_refused(shape):
+    with pytest.raises(ValueError, match=r"expected input of shape \[\.\.\., 4\], found"):
+        SReLU(4)(torch.ones(shape))
 
 
 @pytest.mark.parametrize("layer", range(4))
 def test_all_relu_is_the_literal_rule(layer):
+    """The first hidden layer, which the paper calls 2, folds up."""
     x = np.array([-3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 2.0])
-    paper_layer = layer + 2  # where the input is layer 1
-    expected = [v if v > 0 else (-0.6 if paper_layer % 2 == 0 else 0.6) * v for v in x]
-    found = AllReLU(0.6, layer)(torch.tensor(x)).numpy()
-    assert found == pytest.approx(expected)
-
-
-def test_the_first_hidden_layer_folds_up():
-    x = torch.tensor([-2.0])
-    assert AllReLU(0.5, 0)(x).item() == 1.0
-    assert AllReLU(0.5, 1)(x).item() == -1.0
+    expected = [v if v > 0 else (-0.6 if layer % 2 == 0 else 0.6) * v for v in x]
+    assert AllReLU(0.6, layer)(torch.tensor(x)).numpy() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -105,14 +98,45 @@ def test_all_relu_has_its_gradient(layer):
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize(
-    ("slope", "layer", "message"),
-    [
-        (-0.1, 0, "expected a finite slope of at least 0, found -0.1"),
-        (float("nan"), 0, "expected a finite slope of at least 0, found nan"),
-        (0.6, -1, "expected layer of at least 0, found -1"),
-    ],
+def model_of():
+    shared = SparseLinear(8, 8, density=0.4, dtype=torch.float64)
+    last = nn.Linear(8, 3, dtype=torch.float64)
+    return nn.Sequential(shared, nn.Tanh(), shared, last)
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.3, 0.0), (0.0, 0.7), (0.3, 0.7)])
+def test_is_the_sum_over_links_and_nothing_else(l1, l2):
+    model = model_of()
+    dense = model[0].weight.to_dense().detach()
+    expected = l1 * dense.abs().sum() + l2 * (dense**2).sum()
+    penalty = link_penalty(model, l1=l1, l2=l2)
+    assert penalty.shape == ()
+    assert_close(penalty, expected)
+    penalty.backward()
+    values = model[0].weight.values
+    assert_close(values.grad, l1 * values.detach().sign() + 2 * l2 * values.detach())
+    assert all(p.grad is None for p in model.parameters() if p is not values)
+
+
+def test_every_weight_of_a_recurrent_network_counts():
+    network = SparseRNN(3, 20, num_layers=2, density=0.2)
+    weights = [m for m in network.modules() if isinstance(m, SparseWeight)]
+    assert len(weights) > 1
+    expected = sum(weight.values.abs().sum() for weight in weights)
+    assert_close(link_penalty(network, l1=1.0), expected)
+    assert link_penalty(network).item() == 0
+
+
+def test_a_parameter_of_two_weights_counts_once():
+    first, second = SparseLinear(8, 8, density=0.4), SparseLinear(8, 8, density=0.4)
+    second.weight.values = first.weight.values
+    assert_close(
+        link_penalty(nn.ModuleList([first, second]), l1=1.0), first.weight.values.abs().sum()
+    )
+
+
+test_what_is_no_penalty_is_refused = refusals(
+    ("expected a finite l1 of at least 0, found -1.0", lambda: link_penalty(model_of(), l1=-1.0)),
+    ("finite l2 of at least 0, found nan", lambda: link_penalty(model_of(), l2=float("nan"))),
+    ("a model with sparse weights, found none", lambda: link_penalty(nn.Linear(3, 3), l1=1.0)),
 )
-def test_all_relu_names_wrong_arguments(slope, layer, message):
-    with pytest.raises(ValueError, match=message):
-        AllReLU(slope, layer)

@@ -7,45 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import (
-    GroupedWeight,
-    SparseCTRNN,
-    SparseGRU,
-    SparseLinear,
-    SparseLSTM,
-    SparseNeuralODE,
-    SparseONLSTM,
-    SparseRHN,
-    SparseRNN,
-    SparseWeight,
-)
+from sparse_engine.nn import CELLS, GroupedWeight, SparseLinear, SparseLSTM, SparseWeight
 
-SIZES = {"input_size": 4, "hidden_size": 6, "num_layers": 2}
-SPARSE = {"density": 0.5, "input_density": 0.5}
-
-# Networks, and what blocks their weights have.
-NETWORKS = {
-    "rnn": (lambda: SparseRNN(**SIZES, **SPARSE), {"": (6,)}),
-    "lstm": (lambda: SparseLSTM(**SIZES, **SPARSE), {"": (6,) * 4}),
-    "projected lstm": (
-        lambda: SparseLSTM(**SIZES, **SPARSE, proj_size=3),
-        {"": (6,) * 4, "weight_hr": (3,)},
-    ),
-    "lstm from dense": (lambda: SparseLSTM.from_dense(nn.LSTM(4, 6)), {"": (6,) * 4}),
-    "gru": (lambda: SparseGRU(**SIZES, **SPARSE, bidirectional=True), {"": (6,) * 3}),
-    "rhn": (lambda: SparseRHN(**SIZES, **SPARSE, recurrence_depth=2), {"": (6,) * 2}),
-    "rhn, carry gates": (
-        lambda: SparseRHN(**SIZES, **SPARSE, recurrence_depth=2, coupled=False),
-        {"": (6,) * 3},
-    ),
-    "on-lstm": (
-        lambda: SparseONLSTM(**SIZES, **SPARSE, chunk_size=3),
-        {"": (2, 2, 6, 6, 6, 6)},
-    ),
-    "ct-rnn": (lambda: SparseCTRNN(**SIZES, **SPARSE), {"": (6,)}),
-    "neural ode": (lambda: SparseNeuralODE(**SIZES, **SPARSE), {"": (6,)}),
-    "linear": (lambda: SparseLinear(4, 8, density=0.5), {"": (8,)}),
-}
+#: Cell, options, and the blocks that its weights have.
+NETWORKS = [
+    ("rnn", {}, (6,)),
+    ("lstm", {"proj_size": 3}, (6,) * 4),
+    ("gru", {"bidirectional": True}, (6,) * 3),
+    ("mgu", {}, (6,) * 2),
+    ("rhn", {"recurrence_depth": 2}, (6,) * 2),
+    ("rhn", {"recurrence_depth": 2, "coupled": False}, (6,) * 3),
+    ("on_lstm", {"chunk_size": 3}, (2, 2, 6, 6, 6, 6)),
+    *((cell, {}, (6,)) for cell in ("ctrnn", "rate_rnn", "neural_ode", "ltc")),
+]
 WAYS = {
     "made": lambda network: network,
     "deepcopy": copy.deepcopy,
@@ -54,19 +28,20 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_weights_of_every_network(name, way):
-    make, blocks = NETWORKS[name]
-    network = WAYS[way](make())
+@pytest.mark.parametrize(("cell", "options", "blocks"), NETWORKS)
+def test_the_weights_of_every_network(cell, options, blocks, way):
+    network = WAYS[way](CELLS[cell](4, 6, 2, density=0.5, input_density=0.5, **options))
     found = {n: m for n, m in network.named_modules() if isinstance(m, SparseWeight)}
-    assert found
+    assert len(found) >= 4
     for own, weight in found.items():
-        assert weight.blocks == blocks.get(own.partition("_l")[0], blocks[""]), own
+        assert weight.blocks == ((3,) if own.startswith("weight_hr") else blocks), own
         assert not any("blocks" in key for key in weight.state_dict())
 
 
-def test_a_weight_that_takes_the_place_of_another():
-    lstm = SparseLSTM(4, 6, density=0.5)
+def test_other_weights():
+    assert SparseLinear(4, 8, density=0.5).weight.blocks == (8,)
+    lstm = SparseLSTM.from_dense(nn.LSTM(4, 6))
+    assert lstm.weight_hh_l0.blocks == (6,) * 4
     old = lstm.weight_hh_l0
     lstm.weight_hh_l0 = GroupedWeight(old.values, old.pattern)
     assert lstm.weight_hh_l0.blocks == (6,) * 4

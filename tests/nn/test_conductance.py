@@ -1,13 +1,13 @@
-"""Links with parameters of their own: what a rewiring, a wiring and a state dict do with them."""
+"""Links with parameters of their own: how they start, and what a rewiring and a wiring do."""
 
 import operator
 
 import pytest
 import torch
-from testing import assert_valid, random_pattern
+from testing import assert_valid, leaves_of, random_pattern, refusals
 from torch import nn
 
-from sparse_engine.nn import ConductanceWeight, SparseWeight
+from sparse_engine.nn import ConductanceWeight, SparseLTC, SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.topology import SET, ErdosRenyi, Magnitude, RandomGrowth, Rewiring, RigL, wire
 from sparse_engine.topology.schedule import ConstantSchedule
@@ -74,12 +74,9 @@ def test_fewer_links():
     rules = {"prune": Magnitude(), "grow": RandomGrowth(), "density": ConstantSchedule(0.1)}
     Rewiring(weight, optimizer, **rules, fraction=0.0, every=1).step()
     assert weight.nnz == 120
-    for name in weight.link_parameters:
-        parameter = getattr(weight, name)
-        assert parameter.shape == parameter.grad.shape == (120,)
-        for moment in ("exp_avg", "exp_avg_sq"):
-            entries = of_links(weight, optimizer.state[parameter][moment])
-            assert all(entry == before[name, moment][cell] for cell, entry in entries.items())
+    for what, entries in state_of(weight, optimizer).items():
+        assert len(entries) == 120
+        assert all(entry == before[what][cell] for cell, entry in entries.items()), what
     assert_valid(weight)
 
 
@@ -115,18 +112,64 @@ def test_growth_by_the_dense_gradient_is_refused():
         RigL(weight, optimizer, steps=100, every=1)
 
 
-def test_errors():
-    pattern = random_pattern(4, 5, 7)
-    values = torch.rand(7)
-    with pytest.raises(ValueError, match=r"floating-point mu of shape \[7\], found .* \[6\]"):
-        ConductanceWeight(values, pattern, mu=torch.rand(6))
-    with pytest.raises(ValueError, match=r"floating-point erev of shape \[7\], found torch.int64"):
-        ConductanceWeight(values, pattern, erev=torch.ones(7, dtype=torch.int64))
-    weight = ConductanceWeight(values, pattern)
-    with pytest.raises(ValueError, match=r"entries of \['erev', 'mu', .*found \['values'\]"):
-        weight.set_pattern(pattern, values)
-    with pytest.raises(ValueError, match=r"found \['mu', 'values'\]"):
-        SparseWeight(values, pattern).set_pattern(pattern, values, mu=values)
-    with pytest.raises(ValueError, match=r"and sigma of shape \[6\]"):
-        weight.set_pattern(pattern, values, mu=values, sigma=values[1:], erev=values)
-    assert weight.topology_version == 0 and isinstance(weight.pattern, Pattern)
+def test_fresh_parameters():
+    network = SparseLTC(7, 200, density=0.5)
+    weight, sensory = network.weight_hh_l0, network.weight_ih_l0
+    assert weight.nnz == 20_000 and sensory.nnz == 7 * 200
+    for name, low, high in (("values", 0.01, 1), ("mu", 0.3, 0.8), ("sigma", 3, 8)):
+        entries = getattr(weight, name)
+        assert low <= entries.min() < low + 0.01 * high and high - 0.01 * high < entries.max()
+        assert entries.max() <= high
+    assert set(weight.erev.tolist()) == {-1.0, 1.0} and abs(weight.erev.mean()) < 0.05
+    assert -0.2 <= network.vleak_l0.min() < -0.15 and 0.15 < network.vleak_l0.max() <= 0.2
+    for name, entry in {"gleak": 1, "cm": 0.5, "input_w": 1, "input_b": 0}.items():
+        assert (getattr(network, f"{name}_l0") == entry).all()
+    one, other = (
+        SparseLTC(7, 20, density=0.5, generator=torch.Generator().manual_seed(3)) for _ in "ab"
+    )
+    for name, entry in one.state_dict().items():
+        assert torch.equal(entry, other.state_dict()[name]), name
+
+
+def test_clipping():
+    network = SparseLTC(6, 21, 2, density=0.3, bidirectional=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e6)
+    optimizer.register_step_post_hook(lambda *_: network.clip_())
+    network(*leaves_of(network, 3, 2))[0].sum().backward()
+    mu, sigma = network.weight_hh_l0.mu.detach().clone(), network.weight_hh_l0.sigma
+    optimizer.step()
+    ranges = {"cm": (1e-6, 1e3), "gleak": (1e-5, 1e3), "values": (0, 1e3)}
+    for name, parameter in network.named_parameters():
+        kind = name.split("_")[0] if "values" not in name else "values"
+        if kind in ranges:
+            low, high = ranges[kind]
+            assert low <= parameter.min() and parameter.max() <= high, name
+    values = network.weight_hh_l0.values
+    assert (values == 0).any() and (values == 1e3).any()
+    assert not torch.equal(mu, network.weight_hh_l0.mu) and (sigma.abs() > 1e3).any()
+
+
+def of_seven(**entries):
+    return lambda: ConductanceWeight(torch.rand(7), random_pattern(4, 5, 7), **entries)
+
+
+def test_a_pattern_is_set_with_every_entry():
+    pattern, values = random_pattern(4, 5, 7), torch.rand(7)
+    weight, plain = ConductanceWeight(values, pattern), SparseWeight(values, pattern)
+    for each, given, message in (
+        (weight, {}, r"entries of \['erev', 'mu', .*found \['values'\]"),
+        (plain, {"mu": values}, r"found \['mu', 'values'\]"),
+        (weight, {"mu": values, "sigma": values[1:], "erev": values}, r"and sigma of shape \[6\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            each.set_pattern(pattern, values, **given)
+        assert each.topology_version == 0 and isinstance(each.pattern, Pattern)
+
+
+test_entries_that_do_not_fit_are_refused = refusals(
+    (r"floating-point mu of shape \[7\], found .* \[6\]", of_seven(mu=torch.rand(6))),
+    (
+        r"floating-point erev of shape \[7\], found torch.int64",
+        of_seven(erev=torch.ones(7, dtype=torch.int64)),
+    ),
+)

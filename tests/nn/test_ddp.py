@@ -1,6 +1,7 @@
 """A network that is trained and rewired under DistributedDataParallel, and under fully_shard."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,15 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from sparse_engine.nn import SparseLSTM, SparseWeight
-from sparse_engine.topology import SET, ErdosRenyi, Magnitude, RandomGrowth, Rewiring, wire
+from sparse_engine.topology import (
+    SET,
+    ErdosRenyi,
+    GradualPruning,
+    Magnitude,
+    RandomGrowth,
+    Rewiring,
+    wire,
+)
 
 
 @pytest.fixture
@@ -33,24 +42,39 @@ def train(network, layer, x):
 
 
 @pytest.mark.cpu
-def test_sharded_networks_train_and_refuse_to_be_rewired(alone):
+@pytest.mark.parametrize(
+    "method", [partial(SET, every=1), partial(GradualPruning, every=1, density=0.05, last=2)]
+)
+def test_sharded_networks_are_rewired(alone, method):
+    """With as many links as before, and with fewer, for which torch has to shard anew."""
     plain = SparseLSTM(5, 40, density=0.1)
     sharded, x = copy.deepcopy(plain), torch.randn(6, 3, 5)
     fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
     for network in (plain, sharded):
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-        for _ in range(2):
+        rule = method(network, optimizer)
+        for _ in range(3):
             optimizer.zero_grad()
             network(x)[0].square().mean().backward()
             optimizer.step()
-    before = plain.weight_hh_l0.values
-    assert torch.equal(sharded.weight_hh_l0.values.full_tensor(), before)
-    with pytest.raises(ValueError, match=r"expected all values of SparseWeight.*ignored_params"):
-        SET(sharded, optimizer, every=1).step()
-    with pytest.raises(ValueError, match=r"expected all values of SparseWeight.*ignored_params"):
-        wire(sharded, ErdosRenyi(density=0.2))
-    assert torch.equal(sharded.weight_hh_l0.values.full_tensor(), before)
+            with torch.no_grad():
+                network(x)  # leaves whole parameters in the sharded network
+            rule.step()
+        assert network.weight_hh_l0.values is rule.weights[0].values
+        assert network.weight_hh_l0.values in optimizer.state
+    assert torch.equal(sharded.weight_hh_l0.values.full_tensor(), plain.weight_hh_l0.values)
     assert torch.equal(sharded.weight_hh_l0.col_indices, plain.weight_hh_l0.col_indices)
+    assert torch.equal(sharded(x)[0], plain(x)[0])
+
+
+@pytest.mark.cpu
+def test_sharded_networks_refuse_another_wiring(alone):
+    sharded = SparseLSTM(5, 40, density=0.1)
+    col = sharded.weight_hh_l0.col_indices.clone()
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
+    with pytest.raises(ValueError, match=r"expected all values of SparseWeight.*fully_shard"):
+        wire(sharded, ErdosRenyi(density=0.2))
+    assert torch.equal(sharded.weight_hh_l0.col_indices, col)
 
 
 @pytest.mark.cpu

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import GroupedWeight, SparseLinear
+from sparse_engine.nn import SparseLinear
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import SET, Grow, Magnitude, RandomGrowth, Rewiring
 from sparse_engine.topology.grow import ZeroInit
@@ -88,14 +88,6 @@ def test_links_are_not_set_by_hand():
     weight.frozen_pattern = False
     weight.set_pattern(other.pattern, other.values)
     assert torch.equal(weight.to_dense(), other.to_dense())
-
-
-def test_grouped_links_stay_frozen():
-    wiring = SparseLinear(20, 30, density=0.2).weight
-    weight = GroupedWeight(wiring.values, wiring.pattern)
-    assert weight.frozen_pattern
-    with pytest.raises(ValueError, match="values are a Parameter, found GroupedWeight"):
-        weight.check_rewirable()
 
 
 def test_rewiring_by_hand_is_refused():

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from testing import refusals
 from torch import nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_engine.nn import SparseLinear
 
@@ -56,23 +58,27 @@ def test_from_dense_without_a_mask_keeps_what_is_not_zero():
     assert torch.equal(layer.weight.to_dense(), dense.weight)
 
 
-def test_from_dense_with_a_mask_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"mask of shape \[7, 12\], found \[12, 7\]"):
-        SparseLinear.from_dense(nn.Linear(12, 7), torch.ones(12, 7) > 0)
+def from_dense(*mask, **options):
+    return lambda: SparseLinear.from_dense(nn.Linear(12, 7), *mask, **options)
 
 
-@pytest.mark.parametrize("shape", [(3, 11), (13,), ()])
-def test_input_of_the_wrong_width(shape):
-    layer = SparseLinear(12, 7, density=0.4)
-    with pytest.raises(ValueError, match=r"expected input of shape \[..., 12\], found \["):
-        layer(torch.randn(shape))
+def of_inputs(*shape, dtype="float32"):
+    return lambda: SparseLinear(12, 7, density=0.4)(torch.ones(shape, dtype=getattr(torch, dtype)))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int64", "float16"])
-def test_input_of_the_wrong_dtype(dtype):
-    layer = SparseLinear(12, 7, density=0.4)
-    with pytest.raises(ValueError, match=f"of dtype float32, found {dtype}"):
-        layer(torch.ones(3, 12, dtype=getattr(torch, dtype)))
+test_what_does_not_fit_is_refused = refusals(
+    (r"mask of shape \[7, 12\], found \[12, 7\]", from_dense(torch.ones(12, 7) > 0)),
+    ("expected density or mask, found both", from_dense(torch.ones(7, 12) > 0, density=0.5)),
+    (r"density in \(0, 1\], found 1.5", from_dense(density=1.5)),
+    *(
+        (r"expected input of shape \[..., 12\], found \[", of_inputs(*shape))
+        for shape in ((3, 11), (13,), ())
+    ),
+    *(
+        (f"of dtype float32, found {dtype}", of_inputs(3, 12, dtype=dtype))
+        for dtype in ("float64", "int64", "float16")
+    ),
+)
 
 
 def test_no_outputs():
@@ -86,10 +92,6 @@ def test_density_keeps_the_largest():
     kept = layer.weight.to_dense().detach()
     assert dense.weight[kept == 0].abs().max() <= dense.weight[kept != 0].abs().min()
     assert torch.equal(kept[kept != 0], dense.weight[kept != 0])
-    with pytest.raises(ValueError, match="expected density or mask, found both"):
-        SparseLinear.from_dense(dense, torch.ones(7, 12) > 0, density=0.5)
-    with pytest.raises(ValueError, match=r"density in \(0, 1\], found 1.5"):
-        SparseLinear.from_dense(dense, density=1.5)
 
 
 def test_a_layer_under_autocast():
@@ -113,3 +115,50 @@ def test_float64_stays_float64_under_autocast():
     layer, x = SparseLinear(7, 5, density=0.5, dtype=torch.float64), torch.randn(3, 7).double()
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.float64
+
+
+class Operations(TorchDispatchMode):
+    """Names of the operations that run."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.append(operation.name())
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("shape", [(12,), (5, 12), (2, 3, 12)])
+def test_a_call_is_one_operation(shape):
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(shape)
+    with Operations() as mode, torch.no_grad():
+        mode.names = []
+        layer(x)
+    assert mode.names == ["sparse_engine::linear"]
+
+
+def test_a_transposed_input_is_not_copied():
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(12, 5)
+    y = layer(x.t())
+    assert y.t().is_contiguous()
+    assert_close(y, layer.to_dense()(x.t()))
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_hooks_of_the_weight_run(everywhere):
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(5, 12)
+    found, wanted = [], layer(x)
+    register = nn.modules.module.register_module_forward_hook
+    if not everywhere:
+        register = layer.weight.register_forward_hook
+    handle = register(lambda module, args, y: found.append(module))
+    assert torch.equal(layer(x), wanted)
+    handle.remove()
+    assert layer.weight in found
+    layer.weight.forward = lambda x, bias: x.new_full((5, 7), 3.0)
+    assert torch.equal(layer(x), torch.full((5, 7), 3.0))
+
+
+def test_links_that_were_replaced_before_the_backward_pass_are_noticed():
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(5, 12)
+    y = layer(x)
+    layer.weight.col_indices.copy_(layer.weight.col_indices)
+    with pytest.raises(RuntimeError, match="links that were replaced"):
+        y.sum().backward()

@@ -8,25 +8,19 @@ import torch
 from testing import assert_valid, random_pattern
 from torch import nn
 
-from sparse_engine.nn import (
-    ConductanceWeight,
-    GroupedWeight,
-    SparseLinear,
-    SparseWeight,
-)
-from sparse_engine.topology import SET
+from sparse_engine import nn as sparse
 
 
 def grouped(values, pattern):
     group = torch.arange(pattern.nnz) % 5
-    return GroupedWeight(values, pattern, group, gain=torch.rand(5).to(values) + 0.5)
+    return sparse.GroupedWeight(values, pattern, group, gain=torch.rand(5).to(values) + 0.5)
 
 
 #: What makes a weight of values and a pattern, and the entries that it has for each link.
 KINDS = {
-    "sparse": (SparseWeight, ["values"]),
+    "sparse": (sparse.SparseWeight, ["values"]),
     "grouped": (grouped, ["base", "group"]),
-    "conductance": (ConductanceWeight, ["values", "mu", "sigma", "erev"]),
+    "conductance": (sparse.ConductanceWeight, ["values", "mu", "sigma", "erev"]),
 }
 EVERY = pytest.mark.parametrize("kind", KINDS)
 
@@ -131,7 +125,7 @@ OF_GROUPS = {
 
 def refused(kind, change, message):
     """Load a damaged weight within a model: it is named, and nothing changes."""
-    model = nn.Sequential(SparseLinear(20, 30, density=1 / 6), nn.Linear(30, 2))
+    model = nn.Sequential(sparse.SparseLinear(20, 30, density=1 / 6), nn.Linear(30, 2))
     model[0].weight = weight_of(kind)
     before, other = state_of(model), state_of(weight_of(kind, seed=1))
     change(other)
@@ -189,12 +183,3 @@ def test_other_numbers_than_real_ones_are_refused(kind, dtype):
         if each.is_floating_point():
             message = f"expected {name} of a floating-point .* {dtype}"
             refused(kind, lambda s, n=name, e=each: s.update({n: e.to(dtype)}), message)
-
-
-def test_a_rewiring_leaves_what_was_loaded_alone():
-    weight, other = weight_of("sparse"), weight_of("sparse", seed=1)
-    weight.load_state_dict(other.state_dict())
-    before = weight.to_dense().detach()
-    SET(other, None, fraction=0.5, every=1).step()
-    assert_valid(weight)
-    assert torch.equal(weight.to_dense(), before)

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from hypothesis import given
-from testing import assert_valid, patterns, random_pattern
+from testing import assert_valid, patterns, random_pattern, refusals
 from torch import nn
 from torch.testing import assert_close
 
@@ -80,51 +80,38 @@ def test_constructors_share_no_memory_with_their_arguments(dtype):
         assert torch.equal(weight.to_dense(), before)
 
 
-def tensors(*lists):
-    return [torch.tensor(entries) for entries in lists]
+def coo(*lists):
+    return lambda: SparseWeight.from_coo(*map(torch.tensor, lists), (2, 2))
 
 
-@pytest.mark.parametrize(
-    ("coordinates", "message"),
-    [
-        (tensors([0, 0], [1, 1], [1.0, 1.0]), "duplicate link"),
-        (tensors([0, 2], [1, 1], [1.0, 1.0]), r"rows in \[0, 2\), found 2 at position 1"),
-        (tensors([0, -1], [1, 1], [1.0, 1.0]), r"rows in \[0, 2\), found -1 at position 1"),
-        (tensors([0, 1], [1, 3], [1.0, 1.0]), r"cols in \[0, 2\), found 3 at position 1"),
-        (tensors([0], [1, 1], [1.0]), "rows, cols and values of one length"),
-        (tensors([0], [1], [1.0, 1.0]), "rows, cols and values of one length"),
-        (tensors([[0]], [[1]], [[1.0]]), "rows, cols and values of one length"),
-        (tensors([0], [1], [1]), "expected floating-point values"),
-        (tensors([0.5], [1], [1.0]), "rows of an integer dtype, found torch.float32"),
-        (tensors([torch.nan], [1], [1.0]), "rows of an integer dtype, found torch.float32"),
-        (tensors([0], [1.5], [1.0]), "col.* of an integer dtype, found torch.float32"),
-        (tensors([True], [1], [1.0]), "rows of an integer dtype, found torch.bool"),
-    ],
+def dense(*shapes, dtype=torch.float32):
+    return lambda: SparseWeight.from_dense(*(torch.ones(shape, dtype=dtype) for shape in shapes))
+
+
+ONE_LENGTH = "rows, cols and values of one length"
+test_what_makes_no_weight_is_refused = refusals(
+    ("duplicate link", coo([0, 0], [1, 1], [1.0, 1.0])),
+    (r"rows in \[0, 2\), found 2 at position 1", coo([0, 2], [1, 1], [1.0, 1.0])),
+    (r"rows in \[0, 2\), found -1 at position 1", coo([0, -1], [1, 1], [1.0, 1.0])),
+    (r"cols in \[0, 2\), found 3 at position 1", coo([0, 1], [1, 3], [1.0, 1.0])),
+    (ONE_LENGTH, coo([0], [1, 1], [1.0])),
+    (ONE_LENGTH, coo([0], [1], [1.0, 1.0])),
+    (ONE_LENGTH, coo([[0]], [[1]], [[1.0]])),
+    ("expected floating-point values", coo([0], [1], [1])),
+    ("rows of an integer dtype, found torch.float32", coo([0.5], [1], [1.0])),
+    ("rows of an integer dtype, found torch.float32", coo([torch.nan], [1], [1.0])),
+    ("col.* of an integer dtype, found torch.float32", coo([0], [1.5], [1.0])),
+    ("rows of an integer dtype, found torch.bool", coo([True], [1], [1.0])),
+    (r"expected a matrix, found shape \[3\]", dense(3)),
+    (r"expected a matrix, found shape \[3, 3, 3\]", dense((3, 3, 3))),
+    (r"a mask of shape \[3, 3\], found \[2, 3\]", dense((3, 3), (2, 3))),
+    (r"a mask of shape \[3, 3\], found \[3\]", dense((3, 3), 3)),
+    ("expected floating-point values", dense((3, 3), dtype=torch.int64)),
+    (
+        r"values of shape \[5\], found torch.float32 of shape \[4\]",
+        lambda: SparseWeight(torch.ones(4), random_pattern(3, 3, 5)),
+    ),
 )
-def test_wrong_coordinates_are_named(coordinates, message):
-    with pytest.raises(ValueError, match=message):
-        SparseWeight.from_coo(*coordinates, (2, 2))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((torch.ones(3),), r"expected a matrix, found shape \[3\]"),
-        ((torch.ones(3, 3, 3),), r"expected a matrix, found shape \[3, 3, 3\]"),
-        ((torch.ones(3, 3), torch.ones(2, 3)), r"a mask of shape \[3, 3\], found \[2, 3\]"),
-        ((torch.ones(3, 3), torch.ones(3)), r"a mask of shape \[3, 3\], found \[3\]"),
-        ((torch.ones(3, 3, dtype=torch.int64),), "expected floating-point values"),
-    ],
-)
-def test_wrong_matrices_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        SparseWeight.from_dense(*arguments)
-
-
-def test_values_that_do_not_fit_the_pattern():
-    message = r"values of shape \[5\], found torch.float32 of shape \[4\]"
-    with pytest.raises(ValueError, match=message):
-        SparseWeight(torch.ones(4), random_pattern(3, 3, 5))
 
 
 @pytest.mark.parametrize("nnz", [100, 60, 0])

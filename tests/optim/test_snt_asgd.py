@@ -1,4 +1,4 @@
-"""SNT-ASGD: averages against full histories, the trigger, evaluation, and resuming."""
+"""SNT-ASGD: averages against full histories and a dense matrix, the trigger, and evaluation."""
 
 import copy
 from math import nan
@@ -8,14 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from testing import awkward_patterns, random_pattern
+from testing import assert_valid, awkward_patterns, random_pattern, refusals
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import SparseLinear, SparseLTC, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.optim import SNTASGD
-from sparse_engine.topology import SET, NormalInit, SignedMagnitude
+from sparse_engine.optim import SNTASGD, AveragedLinks
+from sparse_engine.topology import DSR, SET, GradualPruning, NormalInit, SignedMagnitude
 
 
 def trigger(optimizer):
@@ -215,55 +216,6 @@ def test_evaluation_under_inference_mode():
     optimizer.step()
 
 
-class Training:
-    """A recurrent network that is validated every 4 steps and rewired every 3."""
-
-    def __init__(self):
-        generator = torch.Generator().manual_seed(1)
-        self.model = SparseRNN(3, 30, density=0.1, generator=generator)
-        groups = [{"params": [p]} for p in self.model.parameters()]
-        self.optimizer = SNTASGD(groups, lr=0.1, weight_decay=1e-3, nonmono=2)
-        self.rule = SET(self.model, self.optimizer, every=3, seed=3)
-        self.steps = 0
-
-    def train(self, steps):
-        losses = [5.0, 4.0, 3.0, 4.5, 6.0, 7.0]
-        for step in range(self.steps, self.steps + steps):
-            x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
-            self.optimizer.zero_grad()
-            self.model(x)[0].square().mean().backward()
-            self.optimizer.step()
-            if step % 4 == 3:
-                self.optimizer.observe(losses[step // 4])
-            self.rule.step()
-        self.steps += steps
-        return self
-
-    @property
-    def parts(self):
-        return self.model, self.optimizer, self.rule
-
-
-@pytest.mark.parametrize("steps", [19, 20])
-def test_resuming_equals_never_having_stopped(steps):
-    first, resumed = Training().train(steps), Training().train(2)
-    assert first.optimizer.averaging == (steps >= 20)
-    for part, saved in zip(resumed.parts, first.parts, strict=True):
-        part.load_state_dict(copy.deepcopy(saved.state_dict()))
-    resumed.steps = steps
-    resumed.train(24 - steps)
-    whole = Training().train(24)
-    assert whole.optimizer.averaging
-    assert resumed.optimizer.param_groups[0]["losses"] == whole.optimizer.param_groups[0]["losses"]
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], value), name
-    states = [t.optimizer.state_dict()["state"] for t in (resumed, whole)]
-    assert states[0].keys() == states[1].keys() and states[1]
-    for slot, state in states[1].items():
-        for name, value in state.items():
-            assert torch.equal(states[0][slot][name], value), name
-
-
 def test_a_copy_of_the_optimizer_goes_on_alone():
     layer, optimizer = averaging_layer()
     twin_layer, twin = copy.deepcopy((layer, optimizer))
@@ -277,25 +229,20 @@ def test_a_copy_of_the_optimizer_goes_on_alone():
     assert 0.5 in twin.param_groups[0]["losses"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"lr": -1}, "expected lr of at least 0, found -1"),
-        ({"lr": nan}, "expected lr of at least 0, found nan"),
-        ({"lr": 1, "weight_decay": -0.5}, "expected weight_decay of at least 0, found -0.5"),
-        ({"lr": 1, "nonmono": -1}, "expected nonmono of at least 0, found -1"),
-    ],
+def of_one(dtype=torch.float32, **arguments):
+    return lambda: SNTASGD([nn.Parameter(torch.ones(1, dtype=dtype))], **arguments)
+
+
+test_arguments_that_do_not_fit_are_refused = refusals(
+    ("expected lr of at least 0, found -1", of_one(lr=-1)),
+    ("expected lr of at least 0, found nan", of_one(lr=nan)),
+    ("expected weight_decay of at least 0, found -0.5", of_one(lr=1, weight_decay=-0.5)),
+    ("expected nonmono of at least 0, found -1", of_one(lr=1, nonmono=-1)),
+    *(
+        (f"parameters of float32 or float64, .* {dtype}", of_one(dtype, lr=0.1))
+        for dtype in (torch.bfloat16, torch.float16, torch.complex64)
+    ),
 )
-def test_argument_errors(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        SNTASGD([nn.Parameter(torch.ones(1))], **arguments)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64])
-def test_dtypes_that_cannot_hold_an_average_are_refused(dtype):
-    parameter = nn.Parameter(torch.ones(1, dtype=dtype))
-    with pytest.raises(ValueError, match=f"expected parameters of float32 or float64, .* {dtype}"):
-        SNTASGD([parameter], lr=0.1)
 
 
 def test_a_loss_that_is_nan_is_refused_and_not_recorded():
@@ -303,3 +250,90 @@ def test_a_loss_that_is_nan_is_refused_and_not_recorded():
     with pytest.raises(ValueError, match="expected a validation loss that is a number, found nan"):
         optimizer.observe(nan)
     assert optimizer.param_groups[0]["losses"] == []
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = SparseLTC(4, 20, density=0.3)
+        self.norm = nn.BatchNorm1d(20)
+        self.head = SparseLinear(20, 3, density=0.3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.rnn(x)[0][-1]))
+
+
+METHODS = {
+    "SET": lambda m, o, **k: SET(m, o, every=2, new_links=NormalInit(0.1), **k),
+    "DSR": lambda m, o, **k: DSR(m, o, every=2, threshold=0.05, **k),
+    "GradualPruning": lambda m, o, **k: GradualPruning(
+        m, o, density=0.1, first=0, last=20, every=2, **k
+    ),
+}
+
+#: The next average of an entry from the last, its value, and the number of averages so far.
+AVERAGES = {
+    "ema": ({"multi_avg_fn": get_ema_multi_avg_fn(0.9)}, lambda a, w, n: 0.9 * a + 0.1 * w),
+    "swa": ({}, lambda a, w, n: (n * a + w) / (n + 1)),
+}
+
+
+def dense_of(model):
+    """Every weight as a matrix, with nan where there is no link."""
+    found = {}
+    for name, weight in model.named_modules():
+        if isinstance(weight, SparseWeight):
+            at = (weight.pattern.links.positions(),)
+            for each in weight.link_parameters:
+                blank = torch.full((weight.shape[0] * weight.shape[1],), torch.nan)
+                found[name, each] = blank.index_put(at, getattr(weight, each).detach())
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", AVERAGES)
+def test_averages_of_a_dense_matrix(kind, method):
+    options, mean = AVERAGES[kind]
+    model = Network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    averaged = AveragedModel(model, **options)
+    born = {}
+
+    def note(name, weight, rewired):
+        born[name] = weight.pattern.links.positions()[rewired.born.long()]
+
+    observers = (note, AveragedLinks(model, averaged))
+    rewiring = METHODS[method](model, optimizer, observers=observers)
+    expected = {}
+    for n in range(12):
+        optimizer.zero_grad()
+        model(torch.randn(5, 6, 4)).square().mean().backward()
+        optimizer.step()
+        if rewiring.step():
+            for key, now in dense_of(model).items():
+                expected[key] = torch.where(now.isnan(), torch.nan, expected[key])
+                expected[key][born[key[0]]] = now[born[key[0]]]
+        averaged.update_parameters(model)
+        for key, now in dense_of(model).items():
+            expected[key] = mean(expected[key], now, n) if n else now
+        found = dense_of(averaged.module)
+        torch.testing.assert_close(found, expected, equal_nan=True)
+    assert any(map(len, born.values())) == (method != "GradualPruning")
+    for weight in averaged.modules():
+        if isinstance(weight, SparseWeight):
+            assert_valid(weight)
+    update_bn([torch.randn(5, 6, 4)], averaged)
+    SET(model, None).rewire()
+    torch.testing.assert_close(dense_of(averaged.module), found, equal_nan=True)
+
+
+def test_averages_that_cannot_follow():
+    model = Network()
+    with pytest.raises(ValueError, match="use_buffers=False"):
+        AveragedLinks(model, AveragedModel(model, use_buffers=True))
+    averaged = AveragedModel(model)
+    with pytest.raises(ValueError, match=r"expected averages of module\.rnn"):
+        AveragedLinks(nn.ModuleDict({"module": model}), averaged)
+    SET(model, None).rewire()
+    with pytest.raises(ValueError, match="with the same links"):
+        AveragedLinks(model, averaged)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import refusals
 
 from sparse_engine.topology.apportion import apportion, apportion_logs
 
@@ -63,15 +64,13 @@ def test_without_limits_every_part_is_its_quota_rounded_up_or_down(shares, total
         assert abs(part - total * share / sum(exact)) < 1
 
 
-@pytest.mark.parametrize("share", [nan, inf, -1, -1e-9])
-def test_shares_that_are_none(share):
-    with pytest.raises(ValueError, match="expected finite shares of at least 0, found"):
-        apportion(3, [1.0, share])
-
-
-def test_limits_that_are_too_small():
-    with pytest.raises(ValueError, match="expected at most the sum 7 of the limits, found 8"):
-        apportion(8, [1, 1], [3, 4])
+test_what_cannot_be_shared_out_is_refused = refusals(
+    *(
+        ("finite shares of at least 0, found", lambda share=share: apportion(3, [1.0, share]))
+        for share in (nan, inf, -1, -1e-9)
+    ),
+    ("at most the sum 7 of the limits, found 8", lambda: apportion(8, [1, 1], [3, 4])),
+)
 
 
 def literal_shares(total, weights, capacities):

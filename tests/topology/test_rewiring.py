@@ -1,4 +1,4 @@
-"""Rewiring: the clock, which weights it reaches, and what moves with the links."""
+"""Rewiring: the clock, what it reaches, what moves with the links, and rules of one's own."""
 
 import pytest
 import torch
@@ -7,22 +7,17 @@ from hypothesis import strategies as st
 from testing import assert_valid, pattern_of, patterns
 from torch import nn
 
+from sparse_engine import topology
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import (
-    SET,
-    Grow,
-    NormalInit,
-    RigL,
-    SignedMagnitude,
-)
+from sparse_engine.ops.topology import sample_absent
 from sparse_engine.topology.grow import ZeroInit
 from sparse_engine.topology.rewiring import apply_rewiring, plan_rewiring
 
 
 def test_the_clock():
     model = SparseLinear(20, 20, density=0.2)
-    rule = SET(model, None, fraction=0.5, every=3)
+    rule = topology.SET(model, None, fraction=0.5, every=3)
     assert [rule.step() for _ in range(7)] == [False, False, True, False, False, True, False]
     assert model.weight.topology_version == 2
     held = [rule.step(hold=step == 9) for step in (8, 9, 10, 11, 12)]
@@ -34,7 +29,7 @@ def test_the_clock():
 def test_every_sparse_weight_of_a_network_is_rewired():
     network = SparseRNN(6, 21, 2, bidirectional=True, density=0.2, input_density=0.5)
     dense = [parameter.detach().clone() for parameter in network.parameters()]
-    rule = SET(network, None, fraction=0.5, every=1)
+    rule = topology.SET(network, None, fraction=0.5, every=1)
     rule.step()
     assert len(rule.weights) == 8
     assert all(weight.topology_version == 1 for weight in rule.weights)
@@ -42,23 +37,10 @@ def test_every_sparse_weight_of_a_network_is_rewired():
         assert torch.equal(parameter, before) != name.endswith(".values"), name
 
 
-def test_frozen_weights_are_left_alone_until_they_thaw():
-    frozen = SparseLinear(20, 20, density=0.2).requires_grad_(False)
-    model = nn.Sequential(SparseLinear(20, 20, density=0.2), frozen)
-    rule = SET(model, None, fraction=0.5, every=1)
-    before = frozen.weight.to_dense()
-    rule.step()
-    assert torch.equal(frozen.weight.to_dense(), before)
-    assert frozen.weight.topology_version == 0
-    frozen.requires_grad_(True)
-    rule.step()
-    assert frozen.weight.topology_version == 1
-
-
 def test_a_model_stays_as_it_was_where_one_weight_cannot_be_rewired():
     """Growth by gradient, which the last weight has not, as it is not used."""
     model = nn.ModuleList([SparseLinear(20, 20, density=0.2) for _ in range(3)])
-    rule = RigL(model, None, steps=100, every=1)
+    rule = topology.RigL(model, None, steps=100, every=1)
     before = [linear.weight.to_dense() for linear in model]
     model[1](model[0](torch.randn(5, 20))).square().sum().backward()
     with pytest.raises(ValueError, match="expected a backward pass through the weight"):
@@ -87,7 +69,7 @@ DRAWS = {
 )
 def test_any_structure_stays_valid(pattern, fraction, draw, seed):
     weight = SparseWeight(DRAWS[draw](pattern.nnz), pattern)
-    rule = SET(weight, None, fraction=fraction, every=1, seed=seed)
+    rule = topology.SET(weight, None, fraction=fraction, every=1, seed=seed)
     for _ in range(40):
         rule.step()
         assert weight.nnz == pattern.nnz
@@ -105,7 +87,7 @@ def test_the_parameter_and_its_memory_stay(weight_of):
     tensors = (parameter, grad, weight.crow_indices, weight.col_indices)
     places = [tensor.data_ptr() for tensor in tensors]
     before = weight.col_indices.clone()
-    SET(weight, None, fraction=0.3, every=1).step()
+    topology.SET(weight, None, fraction=0.3, every=1).step()
     assert weight.values is parameter and weight.values.grad is grad
     tensors = (parameter, grad, weight.crow_indices, weight.col_indices)
     assert [tensor.data_ptr() for tensor in tensors] == places
@@ -138,11 +120,11 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     before |= {"grad": links_of(weight, weight.values.grad), "values": links_of(weight)}
     kept = set(
         weight.pattern.links.positions()[
-            ~SignedMagnitude().drop(weight, 0.4, RandomKey(0))
+            ~topology.SignedMagnitude().drop(weight, 0.4, RandomKey(0))
         ].tolist()
     )
     steps, bias = float(state.get("step", 0)), layer.bias.detach().clone()
-    SET(layer, optimizer, fraction=0.4, every=1).step()
+    topology.SET(layer, optimizer, fraction=0.4, every=1).step()
     after = {key: links_of(weight, moment) for key, moment in moments.items()}
     after |= {"grad": links_of(weight, weight.values.grad), "values": links_of(weight)}
     for key, entries in after.items():
@@ -155,7 +137,7 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     optimizer.step()
 
 
-class There(Grow):
+class There(topology.Grow):
     """Grows at the given positions."""
 
     def __init__(self, positions):
@@ -186,7 +168,7 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
         RandomKey(0),
         keep_returning=keep_returning,
     )
-    apply_rewiring(weight, optimizer, rewired, NormalInit(1.0), RandomKey(0))
+    apply_rewiring(weight, optimizer, rewired, topology.NormalInit(1.0), RandomKey(0))
     stay = {0, 8} | ({2, 4} & {*grown} if keep_returning else set())
     positions = weight.pattern.links.positions().tolist()
     assert positions == sorted({0, 8, *grown})
@@ -222,6 +204,92 @@ def test_wrong_positions_are_refused_where_links_may_return(positions):
 
 def test_a_rewiring_shows_its_rules_and_links():
     model = SparseRNN(3, 20, density=0.2)
-    shown = repr(RigL(model, torch.optim.Adam(model.parameters()), steps=20, every=5))
+    shown = repr(topology.RigL(model, torch.optim.Adam(model.parameters()), steps=20, every=5))
     assert shown.startswith("RigL(links=80, prune=Magnitude(), grow=GradientGrowth(), fraction=Cos")
     assert shown.endswith("every=5)")
+
+
+class DropLast(topology.Prune):
+    def drop(self, weight, fraction, key):
+        return torch.arange(weight.nnz) >= weight.nnz - int(fraction * weight.nnz)
+
+
+class FirstAbsent(topology.Grow):
+    def grow(self, weight, kept, count, key):
+        return sample_absent(kept, kept.absent, key)[:count]
+
+
+class Numbered(topology.NewLinkInit):
+    def values(self, weight, count, key):
+        return torch.arange(1.0, count + 1)
+
+
+def test_rules_of_ones_own(weight_of, links_of):
+    weight = weight_of(torch.randn(10), 5, 5)
+    before = links_of(weight)
+    kept = weight.pattern.links.positions()[:6].tolist()
+    absent = [position for position in range(25) if position not in kept][:4]
+    rules = {"prune": DropLast(), "grow": FirstAbsent(), "new_links": Numbered()}
+    topology.Rewiring(weight, None, **rules, fraction=0.4, every=1).step()
+    expected = {position: before[position] for position in kept}
+    expected |= dict(zip(absent, [1.0, 2.0, 3.0, 4.0], strict=True))
+    assert links_of(weight) == expected
+
+
+def growing(choose):
+    """A grow rule that returns what ``choose`` makes of the links it must not touch."""
+
+    class Wrong(topology.Grow):
+        def grow(self, weight, kept, count, key):
+            return choose(kept, sample_absent(kept, count, key))
+
+    return {"grow": Wrong()}
+
+
+def dropping(choose):
+    class Wrong(topology.Prune):
+        def drop(self, weight, fraction, key):
+            return choose(topology.SignedMagnitude().drop(weight, fraction, key))
+
+    return {"prune": Wrong()}
+
+
+class TooFew(topology.NewLinkInit):
+    def values(self, weight, count, key):
+        return torch.zeros(count - 1)
+
+
+COUNT, ORDER = r"expected \d+ positions from .* found shape", "expected cells strictly increasing"
+WRONG = [
+    (growing(lambda kept, cells: kept.positions()[: len(cells)]), "found an existing link at row"),
+    (growing(lambda kept, cells: cells[1:]), COUNT),
+    (growing(lambda kept, cells: cells[None]), COUNT),
+    (growing(lambda kept, cells: cells.flip(0)), ORDER),
+    (growing(lambda kept, cells: cells.clamp(max=cells[0])), ORDER),
+    (growing(lambda kept, cells: cells + 1200), ORDER),
+    (growing(lambda kept, cells: cells - 1200), ORDER),
+    (growing(lambda kept, cells: cells.int()), "cells of dtype int64, found int32"),
+    (dropping(lambda gone: gone[1:]), "expected dropped of shape"),
+    (dropping(lambda gone: gone.int()), "expected dropped of dtype bool, found int32"),
+    ({"new_links": TooFew()}, "shape mismatch"),
+]
+
+
+@pytest.mark.parametrize(("rules", "message"), WRONG)
+def test_a_wrong_rule_is_refused_and_nothing_changes(rules, message):
+    layer = SparseLinear(40, 30, density=0.2)
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.randn(8, 40)).square().sum().backward()
+    optimizer.step()
+    values = layer.weight.values
+    state = optimizer.state[values]
+    tensors = [*layer.weight.pattern, values, values.grad, state["exp_avg"], state["exp_avg_sq"]]
+    before = [tensor.detach().clone() for tensor in tensors]
+    rules = {"prune": topology.SignedMagnitude(), "grow": topology.RandomGrowth()} | rules
+    rule = topology.Rewiring(layer, optimizer, **rules, fraction=0.4, every=1)
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        rule.step()
+    for tensor, old in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, old)
+    assert layer.weight.topology_version == 0
+    assert_valid(layer.weight)

@@ -32,7 +32,7 @@ class Adjoint {
         values_(memory),
         gradient_(memory + wt.nnz()),
         parts_(parts),
-        ahead_(ahead_of<A, W>(wt, links)) {}
+        prefetch_(prefetch_of<A, W>(wt, links, gradient != nullptr)) {}
 
   Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
       : Adjoint(wt, permutation, gradient, memory, wt.nnz()) {}
@@ -63,7 +63,7 @@ class Adjoint {
       if (of_.written_)
         of_.visit(sum, row, x, held, sums_);
       else
-        RowProduct<T, L, NV>{of_.wt_, {of_.values_}, of_.ahead_}(sum, row, x);
+        RowProduct<T, L, NV>{of_.wt_, of_.values_, of_.prefetch_}(sum, row, x);
     }
 
    private:
@@ -89,22 +89,21 @@ class Adjoint {
         values_(whole.values_),
         gradient_(gradient),
         parts_(1),
-        ahead_(whole.ahead_) {}
+        prefetch_(whole.prefetch_) {}
 
   T* of_row(int64_t row) const { return gradient_ + wt_.ptr[row]; }
 
   SE_INLINE void visit(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held_row,
                        Sums& link_sums) const {
     const int64_t first = wt_.ptr[row], n = wt_.ptr[row + 1] - first;
-    const int64_t last = wt_.nnz() - 1 - first;
     const int32_t* idx = wt_.idx + first;
     const T* values = values_ + first;
     T* gradient = gradient_ + first;
     if constexpr (L == 1) {
       const T held = load<T, 1>(held_row);
       sum[0] +=
-          row_dot<T>(InOrder<T>{values}, idx, 0, n, ahead_.links, x,
-                     [=, far = ahead_.links](int64_t i, auto count, auto row) SE_INLINE_LAMBDA {
+          row_dot<T>(values, idx, 0, n, prefetch_.links, x,
+                     [=, far = prefetch_.links](int64_t i, auto count, auto row) SE_INLINE_LAMBDA {
                        constexpr int K = sizeof row / sizeof(T);
                        if (K > 1 && far) fetch_stream(gradient, i);
                        const auto before = load_first<T, K>(gradient + i, count);
@@ -116,8 +115,9 @@ class Adjoint {
     held.load(held_row);
     Vec<T, L> even[NV], odd[NV] = {};  // in registers, where those of the caller may not be
     for (int v = 0; v < NV; ++v) even[v] = sum[v];
-    const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
-      fetch_links<W>(ahead_, idx, i, count, last, x, values, gradient);
+    const auto fetch = [&](int64_t i, int count, bool begins) SE_INLINE_LAMBDA {
+      if (begins) fetch_streams(prefetch_, i, idx, values, gradient);
+      if (prefetch_.rows > 0) fetch_rows<W>(idx, i + prefetch_.rows, count, wt_.nnz() - first, x);
     };
     link_sums.row(n, fetch, [&](int64_t i, bool is_odd) SE_INLINE_LAMBDA {
       add_link<T, L, NV>(is_odd ? odd : even, values[i], idx[i], x);
@@ -133,7 +133,7 @@ class Adjoint {
   T* const written_;
   T *const values_, *const gradient_;
   const int parts_;
-  const Ahead ahead_;
+  const LinkPrefetch prefetch_;
 };
 
 }  // namespace

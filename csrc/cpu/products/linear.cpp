@@ -26,11 +26,9 @@ bool visit_rows(const LinearBackward<T, A>& a, const Adjoint<T, L, NV, A>& back,
   typename Adjoint<T, L, NV, A>::Visits visit(back, rows.first);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+    if (panel == 0 && !rows_in_range(a.wt, first, count, a.permutation)) return false;
     read_tile<T, W>(from_column(a.x, panel * W), first, count, columns, tiles.x);
     for (int r = 0; r < count; ++r) {
-      if (panel == 0 && r % kRowsInSight == 0 &&
-          !may_follow(a.wt, a.permutation, first + r, first + count))
-        return false;
       Vec<T, L> sum[NV] = {};
       visit(sum, first + r, dy, tiles.x + r * W);
       for (int v = 0; v < NV; ++v) store<T, L>(tiles.dx + r * W + v * L, sum[v]);
@@ -47,16 +45,17 @@ void backward(const LinearBackward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const bool packed = !is_panel<W>(a.dy, a.columns);
   const int64_t panel_size = packed ? a.wt.cols * W : 0;
-  const int threads = threads_for_region(a.threads, 2 * a.wt.nnz() * a.columns);
+  const Job job = job_of_region(a.threads, 2 * a.wt.nnz() * a.columns);
   constexpr int64_t kTile = Tiles<T, A, W>::kSize;
   Scratch scratch(Scratch::bytes_of<T>(Back::needs(a.wt)) + 2 * Scratch::bytes_of<A>(panel_size) +
-                  Scratch::bytes_of<A>(threads * kTile) + Scratch::bytes_of<T>(threads * kTile));
+                  Scratch::bytes_of<A>(job.threads * kTile) +
+                  Scratch::bytes_of<T>(job.threads * kTile));
   const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};
-  A* x_tiles = scratch.take<A>(threads * kTile);
-  T* dx_tiles = scratch.take<T>(threads * kTile);
+  A* x_tiles = scratch.take<A>(job.threads * kTile);
+  T* dx_tiles = scratch.take<T>(job.threads * kTile);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     const Tiles<T, A, W> tiles{x_tiles + team.rank * kTile, dx_tiles + team.rank * kTile};
     bool fine = back.start(team, a.values, rows);

@@ -1,6 +1,8 @@
 // Sums over the lanes of one vector per link, for the gradients of links.
 #pragma once
 
+#include <algorithm>
+
 #include "runtime/kept.h"
 #include "runtime/simd.h"
 
@@ -14,6 +16,7 @@ template <typename T, int K>
 class LinkSums {
   // From so many links on, a row is worth groups of its own, whose sums stay in registers.
   static constexpr int64_t kLongRow = 2 * K;
+  static constexpr int kFetched = std::min(K, 4);
 
  public:
   // `gradient` is that of the first link to come.
@@ -21,22 +24,26 @@ class LinkSums {
 
   // The next n links, a row: products(i, odd) gives the vector of link i. Every other link of the
   // row is `odd`, so that what is added up on the way need not wait for its neighbour. Before
-  // links [i, i + count), fetch(i, count) asks for what those behind them will need.
+  // links [i, i + count), fetch(i, count, first) asks for what those behind them will need: a few
+  // at a time, since a core waits for no more lines at once. `first` is set where `i` begins a
+  // group.
   template <class Fetch, class Products>
   SE_INLINE void row(int64_t n, const Fetch& fetch, const Products& products) {
     int64_t i = 0;
     if (K > 1 && n >= kLongRow) {
       finish();
       for (; i + K <= n; i += K) {
-        fetch(i, K);
         Vec<T, K> group[K];
 #pragma GCC unroll 16
-        for (int k = 0; k < K; ++k) group[k] = products(i + k, k % 2 == 1);
+        for (int k = 0; k < K; ++k) {
+          if (k % kFetched == 0) fetch(i + k, kFetched, k == 0);
+          group[k] = products(i + k, k % 2 == 1);
+        }
         add(group);
       }
     }
     for (; i + 2 <= n; i += 2) {
-      fetch(i, 2);
+      fetch(i, 2, true);
       push(products(i, false));
       push(products(i + 1, true));
     }

@@ -14,7 +14,7 @@ void quantized_linear(const QuantizedLinear<V>& a) {
     std::copy_n(a.x + n * a.w.cols, a.w.cols, x + n * padded);
     std::fill(x + n * padded + a.w.cols, x + (n + 1) * padded, 0.f);
   }
-  run_team(useful_threads(a.threads, work_of(a.w) * a.columns), [&](const Team& team) {
+  run_team(job_of(a.threads, work_of(a.w) * a.columns), [&](const Team& team) {
     const int64_t last = team.last(a.w.slices());
     for (int64_t slice = team.first(a.w.slices()); slice < last; ++slice) {
       const int64_t unit = slice % in_gate * kSliceRows, row = slice / in_gate * units + unit;

@@ -214,12 +214,11 @@ SE_NOINLINE void group_product(const int32_t* counts, const Column* columns, con
 
 // A matrix that is multiplied row by row, by members of a team who own `gates` rows of each of
 // their units. Where it repays sorting their links, the products of a group are taken when its
-// first row is asked for, and kept until the others are. Values in another order are not sorted:
-// they are multiplied once.
-template <typename T, int L, int NV, class Values = InOrder<T>>
+// first row is asked for, and kept until the others are.
+template <typename T, int L, int NV>
 class GroupedProduct {
   static constexpr int W = L * NV, R = kGroupRows<NV>;
-  static constexpr bool kGroups = W > 1 && std::is_same_v<Values, InOrder<T>>;
+  static constexpr bool kGroups = W > 1;
   using Groups = LinkGroups<T, R>;
 
  public:
@@ -244,8 +243,7 @@ class GroupedProduct {
 
   // For panels that are kept as A.
   template <typename A>
-  static GroupedProduct make(const RowProduct<T, L, NV, Values>& rows, const Use& use,
-                             Scratch& scratch) {
+  static GroupedProduct make(const RowProduct<T, L, NV>& rows, const Use& use, Scratch& scratch) {
     return GroupedProduct(rows, use, groups<A>(rows.w, use.products), scratch);
   }
 
@@ -283,13 +281,6 @@ class GroupedProduct {
       rows_(sum, row, x);
     }
 
-#if defined(__AVX512VL__)
-    // Calls RowProduct::looking().
-    void looking(int64_t unit, int count, const T* x, T* sums, bool& fine, int gate = 0) const {
-      rows_.looking(gate * units_of_gate_ + unit, count, x, sums, fine);
-    }
-#endif
-
     // Calls RowProduct::rows().
     template <typename A>
     void rows(int64_t unit, int count, const A* x, T* sums, int gate = 0) const {
@@ -300,12 +291,12 @@ class GroupedProduct {
     void sort(int gate, int member) {
       const int64_t first = gate * units_of_gate_;
       for (int64_t unit = units_.first; unit < grouped_end_ && fine_; unit += R) {
-        if constexpr (kGroups) fine_ = of_.groups_->sort(first + unit, rows_.values.values, member);
+        if constexpr (kGroups) fine_ = of_.groups_->sort(first + unit, rows_.values, member);
       }
     }
 
     const GroupedProduct& of_;
-    const RowProduct<T, L, NV, Values> rows_;  // a copy: products look at it all the time
+    const RowProduct<T, L, NV> rows_;  // a copy: products look at it all the time
     const int64_t units_of_gate_;
     const Rows units_;
     T* const kept_;
@@ -314,8 +305,7 @@ class GroupedProduct {
   };
 
  private:
-  GroupedProduct(const RowProduct<T, L, NV, Values>& rows, const Use& use, bool grouped,
-                 Scratch& scratch)
+  GroupedProduct(const RowProduct<T, L, NV>& rows, const Use& use, bool grouped, Scratch& scratch)
       : rows_(rows),
         use_(use),
         groups_(grouped ? std::make_optional<Groups>(rows.w, use.members, scratch) : std::nullopt),
@@ -326,10 +316,10 @@ class GroupedProduct {
   template <typename A>
   SE_INLINE void multiply(int64_t row, const A* x, T* out) const {
     group_product<R, T, L, NV>(groups_->counts(row), groups_->columns(row), groups_->values(row),
-                               rows_.ahead.links, x, out);
+                               rows_.prefetch.links, x, out);
   }
 
-  const RowProduct<T, L, NV, Values> rows_;
+  const RowProduct<T, L, NV> rows_;
   const Use use_;
   const std::optional<Groups> groups_;
   T* const kept_;

@@ -24,23 +24,15 @@ SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const A* 
 // sum += sum over links p in [first, end) of values[p] * X[idx[p], :]. The sums stay in registers
 // for the whole row, and two links are in flight, each with sums of its own: one chain of
 // multiply-adds would wait for its own latency, and more than two were measured to gain nothing.
-// `last` is the last link whose index may be read.
-template <typename T, int L, int NV, bool kRowsAhead, class Values, typename A>
-SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int32_t* idx,
-                           int64_t first, int64_t end, int64_t last, bool links_ahead, const A* x) {
+// There are `nnz` links whose indices may be read.
+template <typename T, int L, int NV, bool kRowsAhead, typename A>
+SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const T* values, const int32_t* idx, int64_t first,
+                           int64_t end, int64_t nnz, const LinkPrefetch& prefetch, const A* x) {
   Vec<T, L> other[NV] = {};
   int64_t p = first;
   for (; p + 2 <= end; p += 2) {
-    if constexpr (kRowsAhead) {
-      fetch_row<L * NV>(idx, p + kLinksAhead, last, x);
-      fetch_row<L * NV>(idx, p + kLinksAhead + 1, last, x);
-    }
-    if (links_ahead) {
-      fetch_stream(idx, p);
-      values.fetch_far(p);
-    }
-    values.fetch(p, last);
-    values.fetch(p + 1, last);
+    if constexpr (kRowsAhead) fetch_rows<L * NV>(idx, p + prefetch.rows, 2, nnz, x);
+    fetch_streams(prefetch, p, idx, values);
     add_link<T, L, NV>(sum, values[p], idx[p], x);
     add_link<T, L, NV>(other, values[p + 1], idx[p + 1], x);
   }
@@ -49,29 +41,16 @@ SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int
 }
 
 // A matrix that is multiplied row by row.
-template <typename T, int L, int NV, class Values = InOrder<T>>
+template <typename T, int L, int NV>
 struct RowProduct {
   const Csr& w;
-  Values values;
-  Ahead ahead;
-
-  // Whether there is looking() for a panel that is kept as A.
-  template <typename A>
-  static constexpr bool kLooks = L == 1 && kGathersLast<T, Values, A>;
-
-#if defined(__AVX512VL__)
-  // The same as rows() for links that nobody has looked at. Where one leads out of x, `fine`
-  // becomes false, and what is added means nothing.
-  void looking(int64_t first, int count, const T* x, T* sums, bool& fine) const {
-    add_rows<T>(Looking{static_cast<uint32_t>(w.cols), &fine}, values, w, first, count, ahead.links,
-                x, sums);
-  }
-#endif
+  const T* values;
+  LinkPrefetch prefetch;
 
   // sums[r] += W[first + r, :] x for `count` rows and a single column.
   template <typename A>
   void rows(int64_t first, int count, const A* x, T* sums) const {
-    add_rows<T>(Trusting(), values, w, first, count, ahead.links, x, sums);
+    add_rows<T>(values, w, first, count, prefetch.links, x, sums);
   }
 
   // sum += W[row, :] X
@@ -79,20 +58,19 @@ struct RowProduct {
   SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x) const {
     const int64_t first = w.ptr[row], end = w.ptr[row + 1];
     if constexpr (L == 1) {
-      sum[0] += row_dot<T>(values, w.idx, first, end, ahead.links, x,
+      sum[0] += row_dot<T>(values, w.idx, first, end, prefetch.links, x,
                            [](int64_t, auto, auto) SE_INLINE_LAMBDA {});
     } else {
-      const int64_t last = w.nnz() - 1;
-      if (ahead.rows)
-        row_product<T, L, NV, true>(sum, values, w.idx, first, end, last, ahead.links, x);
+      if (prefetch.rows > 0)
+        row_product<T, L, NV, true>(sum, values, w.idx, first, end, w.nnz(), prefetch, x);
       else
-        row_product<T, L, NV, false>(sum, values, w.idx, first, end, last, ahead.links, x);
+        row_product<T, L, NV, false>(sum, values, w.idx, first, end, w.nnz(), prefetch, x);
     }
   }
 };
 
-// This team member's share of permute() over all links of w. Returns false, with some left out,
-// where the permutation leads out of the values.
+// out[p] = values[permutation[p]] for this team member's share of the links p of w. Returns false,
+// with some left out, where the permutation leads out of the values.
 template <typename T>
 inline bool permute_share(const Team& team, const T* values, const int32_t* permutation,
                           const Csr& w, T* out) {
@@ -101,7 +79,10 @@ inline bool permute_share(const Team& team, const T* values, const int32_t* perm
   for (int64_t p = team.first(nnz, kBlock); p < end; p += kTogether) {
     const int64_t last = std::min(p + kTogether, end);
     if (!in_range(permutation + p, last - p, nnz)) return false;
-    permute(values, permutation, p, last, out);
+    for (int64_t i = p; i < last; ++i) {
+      keep_scalar(i);  // gathering vectors is slower
+      out[i] = values[permutation[i]];
+    }
   }
   return true;
 }

@@ -4,13 +4,24 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
-#include "products/link_values.h"
-#include "runtime/kept.h"
+#include "runtime/panel.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
 namespace {
+
+// The vector whose lane l is entry(l). Inserting entries one by one is faster than the gather
+// instructions. A loop over the lanes of a vector is not: it was compiled to twice as many loads.
+template <typename T, int L, class Entry, int... I>
+SE_INLINE Vec<T, L> gathered(const Entry& entry, std::integer_sequence<int, I...>) {
+  return Vec<T, L>{entry(I)...};
+}
+template <typename T, int L, class Entry>
+SE_INLINE Vec<T, L> gathered(const Entry& entry) {
+  return gathered<T, L>(entry, std::make_integer_sequence<int, L>());
+}
 
 // L indices, read two at a time: loads are what limits products with a single column.
 template <int L>
@@ -39,8 +50,8 @@ SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
 // Returns `even` plus the sum over links p in [first, end) of values[p] * x[idx[p]]. Two links are
 // in flight. `and_then(p, count, row)` gets the entries of x that the links from p on read:
 // Int<K>() for a vector of K, a number for fewer.
-template <typename T, class Values, typename A, class AndThen>
-SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
+template <typename T, typename A, class AndThen>
+SE_INLINE T dot_of_few(T even, const T* values, const int32_t* idx, int64_t first, int64_t end,
                        const A* x, const AndThen& and_then) {
   const auto product = [&](int64_t p) SE_INLINE_LAMBDA {
     const T entry = load<T, 1>(x + idx[p]);
@@ -62,8 +73,8 @@ SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t
 // that leave out lanes. Gathering costs as much as a loop over three links, but the end of that
 // loop is mispredicted in nearly every row.
 #if defined(__AVX512VL__)
-template <typename T, class Values, typename A>
-constexpr bool kGathersLast = std::is_same_v<A, T> && std::is_same_v<Values, InOrder<T>>;
+template <typename T, typename A>
+constexpr bool kGathersLast = std::is_same_v<A, T>;
 
 // The first `count` of the entries of x at idx, fewer than a vector; other lanes are zero.
 SE_INLINE Vec<float, 8> gathered_first(const float* x, const int32_t* idx, int64_t count) {
@@ -79,71 +90,37 @@ SE_INLINE Vec<double, 4> gathered_first(const double* x, const int32_t* idx, int
       _mm256_mmask_i32gather_pd(_mm256_setzero_pd(), lanes, at, x, 8));
 }
 
-// Looks at columns just before they are followed: an extra visit to many links would read them from
-// far away once more.
-struct Looking {
-  uint32_t cols;
-  bool* fine;  // becomes false where a column is out of range
-
-  // Whether the first `count` links, at most L, may be followed.
-  template <int L>
-  SE_INLINE bool allows(const int32_t* idx, int64_t count) const {
-    const __mmask8 lanes = first_lanes(std::min<int64_t>(count, L));
-    __mmask8 outside;
-    if constexpr (L == 8)
-      outside = _mm256_mask_cmpge_epu32_mask(lanes, _mm256_maskz_loadu_epi32(lanes, idx),
-                                             _mm256_set1_epi32(cols));
-    else
-      outside =
-          _mm_mask_cmpge_epu32_mask(lanes, _mm_maskz_loadu_epi32(lanes, idx), _mm_set1_epi32(cols));
-    if (__builtin_expect(outside != 0, 0)) *fine = false;
-    return outside == 0;
-  }
-};
 #else
-template <typename T, class Values, typename A>
+template <typename T, typename A>
 constexpr bool kGathersLast = false;
 #endif
 
-// Stands for a look at columns that others have taken.
-struct Trusting {
-  template <int L>
-  SE_INLINE bool allows(const int32_t*, int64_t) const {
-    return true;
-  }
-};
-
 // Adds the products of whole vectors of links to `sum`, lanes over the links, from p on, which
-// becomes the first link that is left. Returns false where `look` does not allow some link.
-template <typename T, int L, class Look, class Values, typename A, class AndThen>
-SE_INLINE bool add_vectors(Vec<T, L>& sum, const Look& look, const Values& values,
-                           const int32_t* idx, int64_t& p, int64_t end, bool links_ahead,
-                           const A* x, const AndThen& and_then) {
+// becomes the first link that is left.
+template <typename T, int L, typename A, class AndThen>
+SE_INLINE void add_vectors(Vec<T, L>& sum, const T* values, const int32_t* idx, int64_t& p,
+                           int64_t end, bool links_ahead, const A* x, const AndThen& and_then) {
   for (; p + L <= end; p += L) {
     if (links_ahead) {
       fetch_stream(idx, p);
-      values.fetch_far(p);
+      fetch_stream(values, p);
     }
-    if (!look.template allows<L>(idx + p, L)) return false;
     const IndicesInPairs<L> columns(idx + p);
     const auto row =
         gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + columns[l]); });
-    sum += values.template neighbours<L>(p) * row;
+    sum += load<T, L>(values + p) * row;
     and_then(p, Int<L>(), row);
   }
-  return true;
 }
 
 #if defined(__AVX512VL__)
 // Adds those of the links from p on, fewer than a vector.
-template <typename T, int L, class Look, class AndThen>
-SE_INLINE bool add_last(Vec<T, L>& sum, const Look& look, const T* values, const int32_t* idx,
-                        int64_t p, int64_t end, const T* x, const AndThen& and_then) {
-  if (!look.template allows<L>(idx + p, end - p)) return false;
+template <typename T, int L, class AndThen>
+SE_INLINE void add_last(Vec<T, L>& sum, const T* values, const int32_t* idx, int64_t p, int64_t end,
+                        const T* x, const AndThen& and_then) {
   const auto row = gathered_first(x, idx + p, end - p);
   sum += load_first<T, L>(values + p, end - p) * row;
   and_then(p, end - p, row);
-  return true;
 }
 #endif
 
@@ -151,18 +128,18 @@ SE_INLINE bool add_last(Vec<T, L>& sum, const Look& look, const T* values, const
 template <typename T>
 constexpr int kLinksTogether = kShuffleBytes / static_cast<int>(sizeof(T));
 
-// The same as dot_of_few for many links. The result means nothing where `look` allows some link
-// not. A function of its own, since time loops have too few registers left for its pointers.
-template <typename T, class Look, class Values, typename A, class AndThen>
-SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* idx, int64_t first,
-                          int64_t end, bool links_ahead, const A* x, const AndThen and_then) {
+// The same as dot_of_few for many links. A function of its own, since time loops have too few
+// registers left for its pointers.
+template <typename T, typename A, class AndThen>
+SE_NOINLINE T dot_of_many(const T* values, const int32_t* idx, int64_t first, int64_t end,
+                          bool links_ahead, const A* x, const AndThen and_then) {
   constexpr int L = kLinksTogether<T>;
   Vec<T, L> sum = {};
   int64_t p = first;
-  if (!add_vectors<T, L>(sum, look, values, idx, p, end, links_ahead, x, and_then)) return T(0);
+  add_vectors<T, L>(sum, values, idx, p, end, links_ahead, x, and_then);
 #if defined(__AVX512VL__)
-  if constexpr (kGathersLast<T, Values, A>) {
-    add_last<T, L>(sum, look, values.values, idx, p, end, x, and_then);
+  if constexpr (kGathersLast<T, A>) {
+    add_last<T, L>(sum, values, idx, p, end, x, and_then);
     return sum_of_lanes<T, L>(sum);
   }
 #endif
@@ -171,13 +148,13 @@ SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* i
 
 // The same for any number of links. Few whole vectors do not repay the sum over lanes where the
 // last links are multiplied one by one.
-template <typename T, class Values, typename A, class AndThen>
-SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
+template <typename T, typename A, class AndThen>
+SE_INLINE T row_dot(const T* values, const int32_t* idx, int64_t first, int64_t end,
                     bool links_ahead, const A* x, const AndThen& and_then) {
   constexpr int64_t kMany = 3 * kLinksTogether<T>;
-  if (!kGathersLast<T, Values, A> && end - first < kMany)
+  if (!kGathersLast<T, A> && end - first < kMany)
     return dot_of_few(T(0), values, idx, first, end, x, and_then);
-  return dot_of_many<T>(Trusting(), values, idx, first, end, links_ahead, x, and_then);
+  return dot_of_many<T>(values, idx, first, end, links_ahead, x, and_then);
 }
 
 #if defined(__AVX512VL__)
@@ -188,9 +165,8 @@ constexpr int kShortRun = 16 * kLinksTogether<T>;
 
 // sums[r] += W[first + r, :] x for as many rows as a vector has lanes, whose sums over lanes are
 // taken together. Their links are such a run.
-template <typename T, class Look>
-SE_NOINLINE void add_short_rows(const Look look, const T* values, const Csr& w, int64_t first,
-                                const T* x, T* sums) {
+template <typename T>
+SE_NOINLINE void add_short_rows(const T* values, const Csr& w, int64_t first, const T* x, T* sums) {
   constexpr int L = kLinksTogether<T>;
   const int64_t begin = w.ptr[first], end = w.ptr[first + L];
   alignas(64) T products[kShortRun<T>];
@@ -200,9 +176,8 @@ SE_NOINLINE void add_short_rows(const Look look, const T* values, const Csr& w, 
     store_first<T, L>(products + (at - begin), run, count);
     run = Vec<T, L>{};
   };
-  if (!add_vectors<T, L>(run, look, InOrder<T>{values}, w.idx, p, end, false, x, keep) ||
-      !add_last<T, L>(run, look, values, w.idx, p, end, x, keep))
-    return;
+  add_vectors<T, L>(run, values, w.idx, p, end, false, x, keep);
+  add_last<T, L>(run, values, w.idx, p, end, x, keep);
   int64_t longest = 0;
   for (int r = 0; r < L; ++r) longest = std::max(longest, w.ptr[first + r + 1] - w.ptr[first + r]);
   Vec<T, L> rows[L] = {};
@@ -217,9 +192,9 @@ SE_NOINLINE void add_short_rows(const Look look, const T* values, const Csr& w, 
 }
 
 // The same for longer rows.
-template <typename T, class Look>
-SE_NOINLINE void add_long_rows(const Look look, const T* values, const Csr& w, int64_t first,
-                               bool links_ahead, const T* x, T* sums) {
+template <typename T>
+SE_NOINLINE void add_long_rows(const T* values, const Csr& w, int64_t first, bool links_ahead,
+                               const T* x, T* sums) {
   constexpr int L = kLinksTogether<T>;
   const auto nothing = [](int64_t, auto, auto) SE_INLINE_LAMBDA {};
   Vec<T, L> rows[L];
@@ -227,9 +202,8 @@ SE_NOINLINE void add_long_rows(const Look look, const T* values, const Csr& w, i
   for (int r = 0; r < L; ++r) {
     const int64_t end = w.ptr[first + r + 1];
     Vec<T, L> sum = {};
-    if (!add_vectors<T, L>(sum, look, InOrder<T>{values}, w.idx, p, end, links_ahead, x, nothing) ||
-        !add_last<T, L>(sum, look, values, w.idx, p, end, x, nothing))
-      return;
+    add_vectors<T, L>(sum, values, w.idx, p, end, links_ahead, x, nothing);
+    add_last<T, L>(sum, values, w.idx, p, end, x, nothing);
     rows[r] = sum;
     p = end;
   }
@@ -237,31 +211,27 @@ SE_NOINLINE void add_long_rows(const Look look, const T* values, const Csr& w, i
 }
 #endif
 
-// sums[r] += W[first + r, :] x for `count` rows, with sums that mean nothing where `look` allows
-// some link not.
-template <typename T, class Look, class Values, typename A>
-void add_rows(const Look& look, const Values& values, const Csr& w, int64_t first, int count,
-              bool links_ahead, const A* x, T* sums) {
+// sums[r] += W[first + r, :] x for `count` rows.
+template <typename T, typename A>
+void add_rows(const T* values, const Csr& w, int64_t first, int count, bool links_ahead, const A* x,
+              T* sums) {
   const auto nothing = [](int64_t, auto, auto) SE_INLINE_LAMBDA {};
   int r = 0;
 #if defined(__AVX512VL__)
   constexpr int L = kLinksTogether<T>;
-  if constexpr (kGathersLast<T, Values, A>) {
+  if constexpr (kGathersLast<T, A>) {
     for (; r + L <= count; r += L) {
       const int64_t links = w.ptr[first + r + L] - w.ptr[first + r];
       if (links <= kShortRun<T>)
-        add_short_rows<T>(look, values.values, w, first + r, x, sums + r);
+        add_short_rows<T>(values, w, first + r, x, sums + r);
       else
-        add_long_rows<T>(look, values.values, w, first + r, links_ahead, x, sums + r);
+        add_long_rows<T>(values, w, first + r, links_ahead, x, sums + r);
     }
   }
 #endif
   for (; r < count; ++r) {
     const int64_t begin = w.ptr[first + r], end = w.ptr[first + r + 1];
-    if constexpr (kGathersLast<T, Values, A>)
-      sums[r] += dot_of_many<T>(look, values, w.idx, begin, end, links_ahead, x, nothing);
-    else
-      sums[r] += row_dot<T>(values, w.idx, begin, end, links_ahead, x, nothing);
+    sums[r] += row_dot<T>(values, w.idx, begin, end, links_ahead, x, nothing);
   }
 }
 

@@ -28,21 +28,20 @@ bool sample(const Sddmm<T, A>& s, const Rows& rows, const Inner<A>& inner, A* ti
   constexpr int W = L * NV;
   const A* b = inner.b;
   using Held = HeldRow<T, L, NV, A>;
-  const Ahead ahead = ahead_of<A, W>(s.w);
+  const LinkPrefetch prefetch = prefetch_of<A, W>(s.w);
   LinkSums<T, Held::kLanes> sums(s.gradient + s.w.ptr[rows.first]);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+    if (inner.n == 0 && !rows_in_range(s.w, first, count)) return false;
     read_tile<T, W>(inner.a, first, count, inner.columns, tile);
     for (int r = 0; r < count; ++r) {
-      if (inner.n == 0 && r % kRowsInSight == 0 &&
-          !may_follow(s.w, nullptr, first + r, first + count))
-        return false;
       const int64_t begin = s.w.ptr[first + r];
       const int32_t* idx = s.w.idx + begin;
       Held row;
       row.load(tile + r * W);
-      const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
-        fetch_links<W>(ahead, idx, i, count, s.w.nnz() - 1 - begin, b, s.gradient + begin);
+      const auto fetch = [&](int64_t i, int count, bool begins) SE_INLINE_LAMBDA {
+        if (begins) fetch_streams(prefetch, i, idx, s.gradient + begin);
+        if (prefetch.rows > 0) fetch_rows<W>(idx, i + prefetch.rows, count, s.w.nnz() - begin, b);
       };
       sums.row(s.w.ptr[first + r + 1] - begin, fetch, [&](int64_t i, bool) SE_INLINE_LAMBDA {
         typename Held::Sums products = {};
@@ -83,12 +82,12 @@ template <class Isa, typename T, typename A>
 void sddmm(const Sddmm<T, A>& s) {
   const int64_t nnz = s.w.nnz();
   const int64_t widest = nnz == 0 ? 0 : next_panel<T, A>(s.columns, s.w.cols).width();
-  const int threads = threads_for_region(s.threads, nnz * s.columns);
+  const Job job = job_of_region(s.threads, nnz * s.columns);
   Scratch scratch(2 * Scratch::bytes_of<A>(s.w.cols * widest) +
-                  Scratch::bytes_of<A>(threads * kTileRows * widest));
+                  Scratch::bytes_of<A>(job.threads * kTileRows * widest));
   A* panel[2] = {scratch.take<A>(s.w.cols * widest), scratch.take<A>(s.w.cols * widest)};
-  A* tiles = scratch.take<A>(threads * kTileRows * widest);
-  run_team(threads, [&](const Team& team) {
+  A* tiles = scratch.take<A>(job.threads * kTileRows * widest);
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(s.w, team.rank, team.size, kBlock);
     if (!s.accumulate)
       std::fill(s.gradient + s.w.ptr[rows.first], s.gradient + s.w.ptr[rows.last], T(0));

@@ -21,27 +21,23 @@ struct Panel {
 
 // Rows [rows.first, rows.last) of a panel, with `tile` to work with. Returns false, with rows left
 // out or wrong, where their links lead out of their arrays, which is found at the first panel.
-template <typename T, int L, int NV, class Values, typename A>
-bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Values>::Share& product,
-              const Values& values, const Rows& rows, const Panel<T, A>& panel, T* tile) {
+template <typename T, int L, int NV, typename A>
+bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV>::Share& product,
+              const Rows& rows, const Panel<T, A>& panel, T* tile) {
   constexpr int W = L * NV;
   const Dense<A>& y = panel.y;
   const int columns = panel.columns;
   const bool in_place = y.column_stride == 1 && columns == W;
-  constexpr bool kLooks = RowProduct<T, L, NV, Values>::template kLooks<A>;
-  bool fine = true;
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
-    if constexpr (kLooks) {
+    if (panel.first && !rows_in_range(a.w, first, count)) return false;
+    if constexpr (W == 1) {
       for (int r = 0; r < count; ++r) tile[r] = a.bias ? a.bias[first + r] : T(0);
-      product.looking(first, count, panel.x, tile, fine);
+      product.rows(first, count, panel.x, tile);
       write_tile<T, W>(tile, y, first, count, columns);
       continue;
     }
     for (int r = 0; r < count; ++r) {
-      if (panel.first && r % kRowsInSight == 0 &&
-          !may_follow(a.w, values.places(), first + r, first + count))
-        return false;
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
       product(sum, first + r, panel.x);
@@ -53,30 +49,38 @@ bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Value
     }
     if (!in_place) write_tile<T, W>(tile, y, first, count, columns);
   }
-  return fine;
+  return true;
 }
 
-// Y = W X + b, panel by panel.
-template <typename T, int L, int NV, class Values, typename A>
-void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) {
+// Y = W X + b, panel by panel. Permuted values are brought into order first.
+template <typename T, int L, int NV, typename A>
+void multiply_panels(const Spmm<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
-  using Product = GroupedProduct<T, L, NV, Values>;
+  using Product = GroupedProduct<T, L, NV>;
   const bool packed = !is_panel<W>(a.x, a.columns);
   const int64_t panel_size = packed ? a.w.cols * W : 0;
-  const int threads = threads_for_region(a.threads, (a.w.nnz() + a.w.rows) * a.columns);
-  const typename Product::Use use{panels, threads};
-  Scratch scratch(2 * Scratch::bytes_of<A>(panel_size) +
-                  Scratch::bytes_of<T>(threads * kTileRows * W) +
+  const Job job = job_of_region(a.threads, (a.w.nnz() + a.w.rows) * a.columns);
+  const typename Product::Use use{panels, job.threads};
+  const int64_t permuted = a.permutation ? a.w.nnz() : 0;
+  Scratch scratch(2 * Scratch::bytes_of<A>(panel_size) + Scratch::bytes_of<T>(permuted) +
+                  Scratch::bytes_of<T>(job.threads * kTileRows * W) +
                   Product::template bytes<A>(a.w, use));
   A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};
-  T* tiles = scratch.take<T>(threads * kTileRows * W);
-  const Product w = Product::template make<A>({a.w, values, ahead_of<A, W>(a.w)}, use, scratch);
+  T* tiles = scratch.take<T>(job.threads * kTileRows * W);
+  T* in_order = scratch.take<T>(permuted);
+  const T* values = a.permutation ? in_order : a.values;
+  const Product w = Product::template make<A>({a.w, values, prefetch_of<A, W>(a.w)}, use, scratch);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     T* tile = tiles + team.rank * kTileRows * W;
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    bool fine = true;
+    if (a.permutation) {
+      fine = permute_share(team, a.values, a.permutation, a.w, in_order);
+      team.barrier();
+    }
     const typename Product::Share product(w, team.rank, rows);
-    bool fine = product.fine();
+    fine = fine && product.fine();
     // Two panels take turns, so that one barrier is enough: by the time a panel is overwritten,
     // everybody has passed the barrier behind its last use.
     for (int64_t q = 0; q < panels; ++q) {
@@ -88,26 +92,11 @@ void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) 
         x = panel[q % 2];
       }
       if (fine)
-        fine = multiply<T, L, NV>(a, product, values, rows,
-                                  {x, from_column(a.y, q * W), columns, q == 0}, tile);
+        fine = multiply<T, L, NV>(a, product, rows, {x, from_column(a.y, q * W), columns, q == 0},
+                                  tile);
     }
     if (!fine) report(a.out_of_range);
   });
-}
-
-// Where there is one panel and it stays in cache, permuted values are taken from where they are.
-// Otherwise they are brought into order first.
-template <typename T, int L, int NV, typename A>
-void run(const Spmm<T, A>& a, int64_t panels) {
-  if (a.permutation == nullptr) return multiply_panels<T, L, NV>(a, panels, InOrder<T>{a.values});
-  if (panels == 1 && !fills_l2<A, L * NV>(a.w.cols))
-    return multiply_panels<T, L, NV>(a, panels, Permuted<T>{a.values, a.permutation});
-  Scratch scratch(Scratch::bytes_of<T>(a.w.nnz()));
-  T* values = scratch.take<T>(a.w.nnz());
-  run_team(useful_threads(a.threads, a.w.nnz()), [&](const Team& team) {
-    if (!permute_share(team, a.values, a.permutation, a.w, values)) report(a.out_of_range);
-  });
-  multiply_panels<T, L, NV>(a, panels, InOrder<T>{values});
 }
 
 }  // namespace
@@ -116,7 +105,7 @@ template <class Isa, typename T, typename A>
 void spmm(const Spmm<T, A>& a) {
   if (a.columns == 0 || a.w.rows == 0) return;
   with_panels<T, A>(a.columns, [&](auto lanes, auto vectors, int64_t panels) {
-    run<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
+    multiply_panels<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 

@@ -60,7 +60,7 @@ void column_sums(const ColumnSums<T, A>& a) {
   const int64_t across = (a.features + kFeatures - 1) / kFeatures;
   Scratch scratch(Scratch::bytes_of<T>(blocks * a.features));
   T* partial = scratch.take<T>(blocks * a.features);
-  run_team(threads_for_region(a.threads, a.features * a.columns / 4), [&](const Team& team) {
+  run_team(job_of_region(a.threads, a.features * a.columns / 4), [&](const Team& team) {
     for (int64_t tile = team.first(blocks * across); tile < team.last(blocks * across); ++tile) {
       const int64_t n = tile / across * kColumns, f = tile % across * kFeatures;
       const Dense<const A> from{a.x.at(f, n), a.x.feature_stride, a.x.column_stride};

@@ -34,21 +34,14 @@ inline bool in_range(const int32_t* idx, int64_t n, int64_t size) {
   return outside >> 31 == 0;
 }
 
-// Whether the links of these rows may be followed.
-inline bool rows_in_range(const Csr& w, int64_t first, int64_t count) {
-  return in_range(w.idx + w.ptr[first], w.ptr[first + count] - w.ptr[first], w.cols);
-}
-
-// Rows are looked at in groups of this many, whose indices stay in the first-level cache until they
-// are used.
-constexpr int kRowsInSight = 16;
-
-// Whether the links of the group of rows that begins with `row`, of those before `end`, may be
-// followed: their columns and, where it is given, their places in a permutation.
-inline bool may_follow(const Csr& w, const int32_t* permutation, int64_t row, int64_t end) {
-  const int64_t first = w.ptr[row], last = w.ptr[std::min(row + kRowsInSight, end)];
-  return in_range(w.idx + first, last - first, w.cols) &&
-         (permutation == nullptr || in_range(permutation + first, last - first, w.nnz()));
+// Whether the links of these rows may be followed: their columns and, where it is given, their
+// places in a permutation. They are looked at a tile of rows at a time, just before they are used,
+// so that they come from far away once.
+inline bool rows_in_range(const Csr& w, int64_t first, int64_t count,
+                          const int32_t* permutation = nullptr) {
+  const int64_t begin = w.ptr[first], links = w.ptr[first + count] - begin;
+  return in_range(w.idx + begin, links, w.cols) &&
+         (permutation == nullptr || in_range(permutation + begin, links, w.nnz()));
 }
 
 // Tells whoever called the kernel; any member of a team may.

@@ -38,12 +38,4 @@ Rows rows_of(const Csr& w, int rank, int size, int64_t grain, int64_t links_per_
   return units_of(w, 1, rank, size, grain, links_per_row);
 }
 
-template <typename T>
-void permute(const T* values, const int32_t* permutation, int64_t first, int64_t last, T* out) {
-  for (int64_t p = first; p < last; ++p) out[p] = values[permutation[p]];
-}
-
-template void permute(const float*, const int32_t*, int64_t, int64_t, float*);
-template void permute(const double*, const int32_t*, int64_t, int64_t, double*);
-
 }  // namespace sparse_engine

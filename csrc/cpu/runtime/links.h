@@ -1,5 +1,4 @@
-// The links of a matrix, shared out among threads and brought into another order. Compiled for the
-// baseline only: there is nothing to gain from vectors, whose gathers are slower than scalar loads.
+// The links of a matrix, shared out among threads.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -18,9 +17,5 @@ Rows rows_of(const Csr& w, int rank, int size, int64_t grain, int64_t links_per_
 // The same for units of `gates` rows each: row g * units + u belongs to unit u, which counts as so
 // many links. `w` may be some rows of a matrix, whose links do not begin at 0.
 Rows units_of(const Csr& w, int gates, int rank, int size, int64_t grain, int64_t links_per_unit);
-
-// out[p] = values[permutation[p]] for first <= p < last.
-template <typename T>
-void permute(const T* values, const int32_t* permutation, int64_t first, int64_t last, T* out);
 
 }  // namespace sparse_engine

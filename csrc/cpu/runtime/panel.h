@@ -65,6 +65,16 @@ inline Panels panels_of(int64_t columns) {
   return {panels(4), L, 4};
 }
 
+// The same columns in an even number of panels, so that each of two teams may have half of them. No
+// panels where there is no such width whose sums have the same bits: a single column is summed in
+// another order.
+template <typename T, typename A>
+inline Panels even_panels_of(int64_t columns) {
+  const Panels half = panels_of<T, A>((columns + 1) / 2);
+  const int64_t count = (columns + half.width() - 1) / half.width();
+  return {half.lanes > 1 && count % 2 == 0 ? count : 0, half.lanes, half.vectors};
+}
+
 // Calls body(Int<lanes>, Int<vectors>) for one of the widths that kernels are compiled for.
 template <typename T, typename A, class Body>
 inline void with_width(const Panels& panels, const Body& body) {
@@ -204,21 +214,22 @@ inline void add_to_rows(const T* bias, int rows, T* tile) {
     }
 }
 
-// How far ahead rows of X are fetched when X is larger than the second-level cache.
-constexpr int kLinksAhead = 8;
-
-// Asks for the row of X that link `ahead` will read, or link `last` if that comes first.
+// Asks for `count` rows of X, those that the links from p on read, unless that is beyond the `end`
+// of the links.
 template <int W, typename A>
-SE_INLINE void fetch_row(const int32_t* idx, int64_t ahead, int64_t last, const A* x) {
-  const A* row = x + static_cast<int64_t>(idx[ahead < last ? ahead : last]) * W;
-  for (int line = 0; line < W * static_cast<int>(sizeof(A)); line += 64)
-    __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
+SE_INLINE void fetch_rows(const int32_t* idx, int64_t p, int count, int64_t end, const A* x) {
+  if (p + count > end) return;
+  for (int i = 0; i < count; ++i) {
+    const A* row = x + static_cast<int64_t>(idx[p + i]) * W;
+    for (int line = 0; line < W * static_cast<int>(sizeof(A)); line += 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
+  }
 }
 
-// Whether a panel of `features` rows leaves no room for anything else in the second-level cache.
+// Whether a panel of `features` rows takes the second-level cache, or so many times as much.
 template <typename A, int W>
-inline bool fills_l2(int64_t features) {
-  return features * W * static_cast<int64_t>(sizeof(A)) >= l2_bytes();
+inline bool fills_l2(int64_t features, int times = 1) {
+  return features * W * static_cast<int64_t>(sizeof(A)) >= times * l2_bytes();
 }
 
 // Asks for what a stream will deliver 256 bytes after array[p]. Beyond the end that does nothing.
@@ -228,35 +239,32 @@ SE_INLINE void fetch_stream(const U* array, int64_t p) {
   __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 0);
 }
 
+// How many links ahead rows of X are fetched that come from the third-level cache, and from memory.
+constexpr int kNearRows = 8, kFarRows = 32;
+
 // What a visit to all links of a matrix asks memory for before it needs it.
-struct Ahead {
-  bool rows;   // of X, where they do not fit the second-level cache
+struct LinkPrefetch {
+  int rows;    // so many links ahead, those of X that do not fit the second-level cache; or 0
   bool links;  // where they are so many that every visit reads them from far away
 };
 
-// Where X is a panel of width W, and `links` are visited before the same come again.
+// Where X is a panel of width W, and so many links are visited before the same come again: their
+// indices and values, and where they are summed, gradients, which are read and written.
 template <typename A, int W>
-inline Ahead ahead_of(const Csr& w, int64_t links) {
-  constexpr int64_t kLinkBytes = 8, kFar = 8;
-  return {fills_l2<A, W>(w.cols), links * kLinkBytes > kFar * l2_bytes()};
+inline LinkPrefetch prefetch_of(const Csr& w, int64_t links, bool gradients = false) {
+  const int64_t bytes = links * (gradients ? 16 : 8);
+  const int rows = fills_l2<A, W>(w.cols, 4) ? kFarRows : fills_l2<A, W>(w.cols) ? kNearRows : 0;
+  return {rows, bytes > 2 * l2_bytes()};
 }
 template <typename A, int W>
-inline Ahead ahead_of(const Csr& w) {
-  return ahead_of<A, W>(w, w.nnz());
+inline LinkPrefetch prefetch_of(const Csr& w) {
+  return prefetch_of<A, W>(w, w.nnz());
 }
 
-// Asks for what `count` links need that follow on as many, p and its neighbours, and on at least
-// kLinksAhead. `last` is the last link of all.
-template <int W, typename A, typename... Streams>
-SE_INLINE void fetch_links(const Ahead& ahead, const int32_t* idx, int64_t p, int count,
-                           int64_t last, const A* x, const Streams*... streams) {
-  if (ahead.links) {
-    fetch_stream(idx, p);
-    (fetch_stream(streams, p), ...);
-  }
-  if (ahead.rows)
-    for (int i = 0; i < count; ++i)
-      fetch_row<W>(idx, p + std::max(count, kLinksAhead) + i, last, x);
+// Asks for streams of what links have, where `p` is the next one.
+template <typename... Streams>
+SE_INLINE void fetch_streams(const LinkPrefetch& prefetch, int64_t p, const Streams*... streams) {
+  if (prefetch.links) (fetch_stream(streams, p), ...);
 }
 
 // Whether `source` already is a panel of width W.

@@ -41,13 +41,17 @@ class Parts {
   Barrier gates_[kMost];
 };
 
-// How many parts repay the sums that each of them has of its own, from the panels of a batch, its
-// steps, and the multiply-adds of them all. The number of threads has no influence, because the
-// bits of a gradient depend on how its sums are cut.
-inline int parts_of(int64_t panels, int64_t steps, int64_t work) {
+// Whether so many panels of columns can be gone through in parts, and their multiply-adds repay a
+// thread and the sums that each part has of its own.
+inline bool parts_repay(int64_t panels, int64_t steps, int64_t work) {
   constexpr int64_t kSteps = 8;
-  const bool repaid = panels % Parts::kMost == 0 && steps >= kSteps;
-  return repaid && threads_for_region(Parts::kMost, work) == Parts::kMost ? Parts::kMost : 1;
+  return panels > 0 && panels % Parts::kMost == 0 && steps >= kSteps &&
+         job_of_region(Parts::kMost, steps * work).threads == Parts::kMost;
+}
+
+// The threads that pay for steps of so much work, where teams go through parts of the columns.
+inline int threads_of_parts(int threads, int64_t work) {
+  return std::min(threads, Parts::kMost * useful_threads(threads, work / Parts::kMost));
 }
 
 }  // namespace

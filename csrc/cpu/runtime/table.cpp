@@ -29,10 +29,14 @@ Kernels<T, A> table() {
   if constexpr (std::is_same_v<T, A>) {
     of.conductance_forward = conductance_forward<Isa, T>;
     of.conductance_backward = conductance_backward<Isa, T>;
+    of.lif_forward = lif_forward<Isa, T>;
+    of.lif_backward = lif_backward<Isa, T>;
+    of.lif_simulate = lif_simulate<Isa, T>;
     of.normed_rnn_forward = normed_rnn_forward<Isa, T>;
     of.normed_rnn_backward = normed_rnn_backward<Isa, T>;
     of.normed_lstm_forward = normed_lstm_forward<Isa, T>;
     of.normed_lstm_backward = normed_lstm_backward<Isa, T>;
+    of.influence = influence<Isa, T>;
   }
   if constexpr (std::is_same_v<A, float>) {
     of.quantized_linear_int8 = quantized_linear<Isa, int8_t>;

@@ -14,7 +14,8 @@
 #include <climits>
 #include <cstdint>
 
-#include "runtime/crowd.h"
+#include "runtime/trials.h"
+#include "sparse_engine/counters.h"
 #include "sparse_engine/threads.h"
 
 namespace sparse_engine {
@@ -100,22 +101,20 @@ struct Team {
 // that a smaller region leaves out, and starting them again costs tens of microseconds.
 template <class Body>
 inline void run_team(int threads, const Body& body) {
-  if (threads <= 1 || stays_alone()) {
+  if (threads <= 1) {
     body(Team{0, 1, nullptr});
     return;
   }
+  tally(counters.teams);
   Barrier gate;
-  Share share;
 #pragma omp parallel num_threads(std::max(threads, region_threads()))
   {
     const int rank = omp_get_thread_num(), size = std::min(threads, omp_get_num_threads());
     if (rank < size) {
-      const int64_t begun = Share::begin();
+      tally(counters.members);
       body(Team{rank, size, &gate});
-      share.end(begun);
     }
   }
-  share.report();
 }
 
 // How many threads pay for `work` multiply-adds between two barriers: a thread must save more
@@ -126,11 +125,24 @@ inline int useful_threads(int threads, int64_t work) {
   return static_cast<int>(useful < threads ? useful : threads);
 }
 
+// The threads that pay, and the work.
+inline Job job_of(int threads, int64_t work, int64_t steps = 1) {
+  return {useful_threads(threads, work), work, steps};
+}
+
 // The same for a region of its own with so much work in all: to wake a thread costs tens of
 // microseconds.
-inline int threads_for_region(int threads, int64_t work) {
+inline Job job_of_region(int threads, int64_t work) {
   constexpr int64_t kBarriers = 32;
-  return useful_threads(threads, work / kBarriers);
+  return {useful_threads(threads, work / kBarriers), work};
+}
+
+// Runs body(team) on so many threads, or right here, whichever is quicker.
+template <class Body>
+inline void run_team(const Job& job, const Body& body) {
+  static char code;
+  const Trial trial(&code, job, job.threads > 1, false);
+  run_team(trial.way() == Way::kAlone ? 1 : job.threads, body);
 }
 
 }  // namespace

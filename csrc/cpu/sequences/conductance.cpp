@@ -21,16 +21,16 @@ void forward(const ConductanceForward<T>& a, int64_t panels) {
   const Rectangle<const T, W> x{a.x, a.w.cols};
   const Rectangle<T, W> current{a.current, a.w.rows}, conductance{a.conductance, a.w.rows};
   const int64_t work = (kWorkPerSynapse * a.w.nnz() + a.w.rows) * a.columns;
-  const int threads = useful_threads(a.threads, work);
+  const Job job = job_of(a.threads, work);
   constexpr int64_t kTile = kTileRows * W;
   Scratch scratch(2 * Scratch::bytes_of<T>(a.w.cols * W) +
-                  Scratch::bytes_of<T>(threads * 2 * kTile));
+                  Scratch::bytes_of<T>(job.threads * 2 * kTile));
   // Two panels take turns, so that one barrier for each is enough.
   T* packed[2] = {scratch.take<T>(a.w.cols * W), scratch.take<T>(a.w.cols * W)};
-  T* tiles = scratch.take<T>(threads * 2 * kTile);
+  T* tiles = scratch.take<T>(job.threads * 2 * kTile);
   const bool rows_ahead = fills_l2<T, W>(a.w.cols);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     T *currents = tiles + team.rank * 2 * kTile, *conductances = currents + kTile;
     for (int64_t q = 0; q < panels; ++q) {
@@ -62,17 +62,18 @@ void backward(const ConductanceBackward<T>& a, int64_t panels) {
   const Rectangle<const T, W> dcurrent{a.dcurrent, targets}, dconductance{a.dconductance, targets};
   const Rectangle<T, W> dx{a.dx, sources};
   const int64_t work = (2 * kWorkPerSynapse * a.wt.nnz() + sources) * a.columns;
-  const int threads = useful_threads(a.threads, work);
+  const Job job = job_of(a.threads, work);
   constexpr int64_t kTile = kTileRows * W;
   Scratch scratch(SynapseGradient<T, L, NV>::bytes(a.wt.nnz()) +
-                  4 * Scratch::bytes_of<T>(targets * W) + Scratch::bytes_of<T>(threads * kTile));
+                  4 * Scratch::bytes_of<T>(targets * W) +
+                  Scratch::bytes_of<T>(job.threads * kTile));
   const SynapseGradient<T, L, NV> gradient(a.wt, a.permutation, a.synapses, scratch);
   T *of_current[2], *of_conductance[2];
   for (T*& panel : of_current) panel = scratch.take<T>(targets * W);
   for (T*& panel : of_conductance) panel = scratch.take<T>(targets * W);
-  T* tiles = scratch.take<T>(threads * kTile);
+  T* tiles = scratch.take<T>(job.threads * kTile);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     T* tile = tiles + team.rank * kTile;
     gradient.clear(rows);

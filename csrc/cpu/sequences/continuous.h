@@ -19,11 +19,11 @@ void forward_loop(const ContinuousForward<T, A>& a, const Cell& cell, int64_t pa
   Scratch scratch(Trajectory<Cell, T, A, W>::bytes(2, 1, hidden, panels) +
                   Unfolds<Cell, T, L, NV, A>::bytes(hidden, panels));
   const Trajectory<Cell, T, A, W> h(scratch, 2, 1, hidden, panels);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, prefetch_of<A, W>(a.w)};
   const Unfolds<Cell, T, L, NV, A> unfolds(cell, a.method, product, a.rate, seq, scratch);
   const int64_t stages = unfolds.stages();
 
-  run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
+  run_team(job_of_steps(a.threads, a.w.nnz(), hidden, a.batch, a.steps), [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     unfolds.begin(rows, 0, a.h0, h.at(-1));
     team.barrier();
@@ -75,7 +75,7 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
   // Gradients of the states at both ends of an unfold, of what a stage's state leaks, and of x_t.
   const State<T, W> start = take_state(), end = take_state(), leaked = take_state(),
                     dx = take_state();
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, prefetch_of<A, W>(a.w)};
   const Unfolds<Cell, T, L, NV, A> unfolds(cell, method, product, a.rate, seq, scratch);
   const DtGradient<T, L, NV> dt_gradient(scratch, a.ddt, hidden, seq);
   const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
@@ -94,7 +94,7 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
         of_read, load_of_row<T, L, NV>(point.read.row(q, unit), v), state_at(point, q, unit, v));
   };
 
-  run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
+  run_team(job_of_steps(a.threads, a.w.nnz(), hidden, a.batch, a.steps), [&](const Team& team) {
     const Rows forward_rows = rows_of(a.w, team.rank, team.size, kBlock);
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     back.start(team, a.values, rows);

@@ -22,17 +22,17 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const bool projected = a.projection.w.ptr != nullptr;
-  const int threads =
-      threads_for_step(a.threads, a.w.nnz() + a.projection.w.nnz(), G * hidden, a.batch);
+  const Job job =
+      job_of_steps(a.threads, a.w.nnz() + a.projection.w.nnz(), G * hidden, a.batch, a.steps);
   const int64_t needs = Back::needs(a.wt), projection_needs = Back::needs(a.projection.wt);
   const DenseInput<T, A> input{a.x,     a.dw_input, G * hidden, a.dw_input ? a.inputs : 0,
-                               a.batch, threads};
+                               a.batch, job.threads};
   Scratch scratch(Ring<A, W>::bytes(2, G * hidden, panels) + Ring<A, W>::bytes(2, outputs, panels) +
                   Ring<A, W>::bytes(1, projected ? outputs : 0, panels) +
                   2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(needs) +
                   Scratch::bytes_of<T>(projection_needs) +
                   Scratch::bytes_of<T>((G + kOwn) * hidden * L) +
-                  Scratch::bytes_of<T>(threads * kTile) + InputGradient<T, A>::bytes(input));
+                  Scratch::bytes_of<T>(job.threads * kTile) + InputGradient<T, A>::bytes(input));
   const Ring<A, W> du(scratch, 2, G * hidden, panels);
   const Ring<A, W> h(scratch, 2, outputs, panels);
   // With a projection: the whole gradient of h.
@@ -43,10 +43,10 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
   const Back back_projection(a.projection.wt, a.projection.permutation, a.dprojection,
                              scratch.take<T>(projection_needs));
   T* bias_sums = scratch.take<T>((G + kOwn) * hidden * L);
-  T* tiles = scratch.take<T>(threads * kTile);
+  T* tiles = scratch.take<T>(job.threads * kTile);
   const InputGradient<T, A> input_gradient(input, scratch);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const auto share = [&](const Csr& w) {
       return rows_of(w, team.rank, team.size, kBlock, G * kLinksPerGate);
     };

@@ -19,24 +19,25 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
   const bool projected = a.projection.w.ptr != nullptr;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t links = a.w.nnz() + (projected ? a.projection.w.nnz() : 0);
-  const int threads =
-      threads_for_step(a.threads, links + G * hidden * packed_inputs, G * hidden, a.batch);
-  const typename Product::Use use{a.steps * panels, threads, G};
+  const Job job =
+      job_of_steps(a.threads, links + G * hidden * packed_inputs, G * hidden, a.batch, a.steps);
+  const typename Product::Use use{a.steps * panels, job.threads, G};
   Scratch scratch(
       Ring<A, W>::bytes(2, outputs, panels) + Ring<A, W>::bytes(1, hidden, panels) +
       Ring<T, W>::bytes(1, hidden, panels) + Ring<A, W>::bytes(2, packed_inputs, panels) +
-      Scratch::bytes_of<T>(threads * G * kGateTile<W>) + Product::template bytes<A>(a.w, use));
+      Scratch::bytes_of<T>(job.threads * G * kGateTile<W>) + Product::template bytes<A>(a.w, use));
   const Ring<A, W> h(scratch, 2, outputs, panels);
   const State<A, W> unprojected = Ring<A, W>(scratch, 1, hidden, panels).at(0);
   // c, or where h is rounded, h as it was before.
   const State<T, W> memory = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const Ring<A, W> x(scratch, 2, packed_inputs, panels);
-  T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const Product w = Product::template make<A>({a.w, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
+  T* tiles = scratch.take<T>(job.threads * G * kGateTile<W>);
+  const Product w =
+      Product::template make<A>({a.w, {a.values}, prefetch_of<A, W>(a.w)}, use, scratch);
   const RowProduct<T, L, NV> projection{
-      a.projection.w, {a.projection.values}, ahead_of<A, W>(a.projection.w)};
+      a.projection.w, {a.projection.values}, prefetch_of<A, W>(a.projection.w)};
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock, G * kLinksPerGate);
     const Rows own_h =
         projected ? rows_of(a.projection.w, team.rank, team.size, kBlock, kLinksPerGate) : units;
@@ -112,20 +113,13 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
       };
       // The same for `count` units of a batch of one: lanes over the units, and row after row of a
       // gate, since the hardware foresees only long streams of links.
-      const auto step_of_units = [&](int64_t first, int count, const T* tile) {
+      const auto step_of_units = [&](int64_t first, int count, const T* tile, bool multiplies) {
         if constexpr (W == 1) {
-          constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
-          for (int g = 0; !kLooks && t == first_product && g < G; ++g)
-            fine = fine && rows_in_range(a.w, g * hidden + first, count);
           T sums[G][kTileRows];
           for (int g = 0; g < G; ++g) {
             const int64_t row = g * hidden + first;
             for (int r = 0; r < count; ++r) sums[g][r] = a.bias ? a.bias[row + r] : T(0);
-            if constexpr (kLooks)
-              if (t == first_product)
-                product.looking(first, count, before.panel(0), sums[g], fine, g);
-            if (t >= first_product + kLooks && fine)
-              product.rows(first, count, before.panel(0), sums[g], g);
+            if (multiplies) product.rows(first, count, before.panel(0), sums[g], g);
           }
           for (int r = 0; r < count; r += K) {
             const int some = std::min(K, count - r);
@@ -147,14 +141,14 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
         }
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
+        for (int g = 0; t == first_product && g < G; ++g)
+          fine = fine && rows_in_range(a.w, g * hidden + first, count);
+        const bool multiplies = t >= first_product && fine;
         if constexpr (W == 1) {
           contribution(q, first, count, own);
-          step_of_units(first, count, own);
+          step_of_units(first, count, own, multiplies);
         } else {
           if (!a.w_input) contribution(q, first, count, own);
-          for (int g = 0; t == first_product && g < G; ++g)
-            fine = fine && rows_in_range(a.w, g * hidden + first, count);
-          const bool multiplies = t >= first_product && fine;
           for (int r = 0; r < count; r += kUnitsTogether) {
             const int together = std::min(kUnitsTogether, count - r);
             if (a.w_input) contribution(q, first + r, together, own);

@@ -31,9 +31,9 @@ void forward(const LtcForward<T, A>& a, int64_t panels) {
                   Membranes<T, L, NV, A>::bytes(hidden, panels));
   const Ring<T, W> potentials(scratch, 2, hidden, panels);
   const Membranes<T, L, NV, A> membranes(a, seq, scratch);
-  const int threads = threads_for_step(a.threads, kWorkPerSynapse * a.w.nnz(), hidden, a.batch);
+  const Job job = job_of_steps(a.threads, kWorkPerSynapse * a.w.nnz(), hidden, a.batch, a.steps);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     read_state_before(a, seq, rows, 0, potentials.at(-1));
     team.barrier();
@@ -66,9 +66,9 @@ void backward(const LtcBackward<T, A>& a, int64_t panels) {
   const Membranes<T, L, NV, A> membranes(a, seq, scratch);
   const SynapseGradient<T, L, NV> synapses(a.wt, a.permutation, a.synapses, scratch);
   const UnfoldGradient<T, L, NV, A> gradient(a, synapses, seq, scratch);
-  const int threads = threads_for_step(a.threads, kWorkPerSynapse * a.w.nnz(), hidden, a.batch);
+  const Job job = job_of_steps(a.threads, kWorkPerSynapse * a.w.nnz(), hidden, a.batch, a.steps);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
     synapses.clear(units);

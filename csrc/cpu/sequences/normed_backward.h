@@ -15,27 +15,27 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
   constexpr int64_t kTiles = (1 + G) * kGateTile<W>;  // dh, and x of each gate
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
-  const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
+  const Job job = job_of_steps(a.threads, a.w.nnz(), rows, a.batch, a.steps);
   Scratch scratch(Ring<T, W>::bytes(2, rows, panels) + Ring<T, W>::bytes(1, hidden, panels) +
                   3 * Ring<T, W>::bytes(1, with_c, panels) +
-                  Ring<T, W>::bytes(2 * threads, 2, panels) +
+                  Ring<T, W>::bytes(2 * job.threads, 2, panels) +
                   BlockSums<T, L, NV>::bytes(G, hidden, panels) +
                   BlockSums<T, L, NV>::bytes(1, with_c, panels) + NormSums<T, L>::bytes(rows) +
                   NormSums<T, L>::bytes(with_c) + Scratch::bytes_of<T>(Back::needs(a.wt)) +
-                  Scratch::bytes_of<T>(threads * kTiles));
+                  Scratch::bytes_of<T>(job.threads * kTiles));
   // Of a step that is not complete, du holds dz.
   const Ring<T, W> du(scratch, 2, rows, panels);
   const State<T, W> state = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> carried = Ring<T, W>(scratch, 1, with_c, panels).at(0);
   const State<T, W> c_first = Ring<T, W>(scratch, 1, with_c, panels).at(0);
   const State<T, W> dy = Ring<T, W>(scratch, 1, with_c, panels).at(0);
-  const Ring<T, W> means(scratch, 2 * threads, 2, panels);
+  const Ring<T, W> means(scratch, 2 * job.threads, 2, panels);
   const BlockSums<T, L, NV> u_sums(scratch, G, hidden, panels), c_sums(scratch, 1, with_c, panels);
   const NormSums<T, L> totals(scratch, rows), c_totals(scratch, with_c);
   const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
-  T* tiles = scratch.take<T>(threads * kTiles);
+  T* tiles = scratch.take<T>(job.threads * kTiles);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock, G * kLinksPerGate);
     const Rows units_with_c = Cell::kHasMemory ? units : Rows{0, 0};
     const NormalisationBackward<T, L, NV> norm{a.norm, totals, u_sums, means.at(2 * team.rank)};

@@ -13,24 +13,25 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = kSaved<Cell>, M = kMoments<Cell>;
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
-  const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
+  const Job job = job_of_steps(a.threads, a.w.nnz(), rows, a.batch, a.steps);
   using Product = GroupedProduct<T, L, NV>;
-  const typename Product::Use use{a.steps * panels, threads, G};
-  Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, rows, panels) +
-                  Ring<T, W>::bytes(1, with_c, panels) + Ring<T, W>::bytes(2 * threads, 2, panels) +
-                  BlockSums<T, L, NV>::bytes(G, hidden, panels) +
-                  BlockSums<T, L, NV>::bytes(1, with_c, panels) +
-                  Scratch::bytes_of<T>(threads * G * kGateTile<W>) +
-                  Product::template bytes<T>(a.w, use));
+  const typename Product::Use use{a.steps * panels, job.threads, G};
+  Scratch scratch(
+      Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, rows, panels) +
+      Ring<T, W>::bytes(1, with_c, panels) + Ring<T, W>::bytes(2 * job.threads, 2, panels) +
+      BlockSums<T, L, NV>::bytes(G, hidden, panels) +
+      BlockSums<T, L, NV>::bytes(1, with_c, panels) +
+      Scratch::bytes_of<T>(job.threads * G * kGateTile<W>) + Product::template bytes<T>(a.w, use));
   const Ring<T, W> h(scratch, 2, hidden, panels);
   const State<T, W> u = Ring<T, W>(scratch, 1, rows, panels).at(0);
   const State<T, W> c = Ring<T, W>(scratch, 1, with_c, panels).at(0);
-  const Ring<T, W> moments(scratch, 2 * threads, 2, panels);
+  const Ring<T, W> moments(scratch, 2 * job.threads, 2, panels);
   const BlockSums<T, L, NV> u_sums(scratch, G, hidden, panels), c_sums(scratch, 1, with_c, panels);
-  T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const Product w = Product::template make<T>({a.w, {a.values}, ahead_of<T, W>(a.w)}, use, scratch);
+  T* tiles = scratch.take<T>(job.threads * G * kGateTile<W>);
+  const Product w =
+      Product::template make<T>({a.w, {a.values}, prefetch_of<T, W>(a.w)}, use, scratch);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock, G * kLinksPerGate);
     const typename Product::Share product(w, team.rank, units);
     const Normalisation<T, L, NV> norm{a.norm, u_sums, moments.at(2 * team.rank)};

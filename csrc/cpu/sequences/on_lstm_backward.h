@@ -17,25 +17,25 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
   const int64_t hidden = a.w.cols, rows = a.w.rows, masters = kMasters * a.chunks;
   const int64_t chunk = hidden / a.chunks;
   const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
-  const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
+  const Job job = job_of_steps(a.threads, a.w.nnz(), rows, a.batch, a.steps);
   Scratch scratch(Ring<A, W>::bytes(2, rows, panels) + Ring<A, W>::bytes(2, hidden, panels) +
                   Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
                   Ring<T, W>::bytes(1, kMasters * hidden, panels) +
-                  Ring<T, W>::bytes(2 * threads, masters, panels) +
+                  Ring<T, W>::bytes(2 * job.threads, masters, panels) +
                   Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(rows * L) +
-                  Scratch::bytes_of<T>(threads * kTile));
+                  Scratch::bytes_of<T>(job.threads * kTile));
   const Ring<A, W> du(scratch, 2, rows, panels);
   const Ring<A, W> h(scratch, 2, hidden, panels);
   const Ring<T, W> c(scratch, 2, hidden, panels);
   const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   // What each unit adds to the gradients of the cumulative sums of its chunk.
   const State<T, W> dsums = Ring<T, W>(scratch, 1, kMasters * hidden, panels).at(0);
-  const Ring<T, W> of_members(scratch, 2 * threads, masters, panels);
+  const Ring<T, W> of_members(scratch, 2 * job.threads, masters, panels);
   const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   T* bias_sums = scratch.take<T>(rows * L);
-  T* tiles = scratch.take<T>(threads * kTile);
+  T* tiles = scratch.take<T>(job.threads * kTile);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock, kGates * kLinksPerGate);
     const State<T, W> p = of_members.at(2 * team.rank), master = of_members.at(2 * team.rank + 1);
     T *tile = tiles + team.rank * kTile, *dh_tile = tile + kGates * kGateTile<W>;

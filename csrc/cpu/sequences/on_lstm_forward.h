@@ -16,23 +16,23 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
   using Product = GroupedProduct<T, L, NV>;
   const Csr gates = rows_from(a.w, masters, kGates * hidden);
   const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
-  const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
-  const typename Product::Use use{a.steps * panels, threads, kGates};
+  const Job job = job_of_steps(a.threads, a.w.nnz(), rows, a.batch, a.steps);
+  const typename Product::Use use{a.steps * panels, job.threads, kGates};
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
                   Ring<T, W>::bytes(1, masters, panels) +
-                  Ring<T, W>::bytes(2 * threads, masters, panels) +
-                  Scratch::bytes_of<T>(threads * kGates * kGateTile<W>) +
+                  Ring<T, W>::bytes(2 * job.threads, masters, panels) +
+                  Scratch::bytes_of<T>(job.threads * kGates * kGateTile<W>) +
                   Product::template bytes<A>(gates, use));
   const Ring<A, W> h(scratch, 2, hidden, panels);
   const State<T, W> c = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> u = Ring<T, W>(scratch, 1, masters, panels).at(0);
-  const Ring<T, W> of_members(scratch, 2 * threads, masters, panels);
-  T* tiles = scratch.take<T>(threads * kGates * kGateTile<W>);
-  const RowProduct<T, L, NV> master_product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const Ring<T, W> of_members(scratch, 2 * job.threads, masters, panels);
+  T* tiles = scratch.take<T>(job.threads * kGates * kGateTile<W>);
+  const RowProduct<T, L, NV> master_product{a.w, {a.values}, prefetch_of<A, W>(a.w)};
   const Product w =
-      Product::template make<A>({gates, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
+      Product::template make<A>({gates, {a.values}, prefetch_of<A, W>(a.w)}, use, scratch);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows units =
         units_of(gates, kGates, team.rank, team.size, kBlock, kGates * kLinksPerGate);
     const Rows own =

@@ -46,7 +46,7 @@ void run(const QuantizedSequence<V>& a, const Cell& cell) {
       std::fill_n(a.c_n + n * hidden, hidden, 0.f);
   }
 
-  run_team(useful_threads(a.threads, work_of(a.w) * a.batch), [&](const Team& team) {
+  run_team(job_of(a.threads, work_of(a.w) * a.batch, a.steps), [&](const Team& team) {
     const int64_t last = team.last(slices);
     for (int64_t t = 0; t < a.steps; ++t) {
       const float* before = states[(t + 1) % 2];

@@ -16,12 +16,12 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
   const int64_t hidden = a.levels[0].w.cols, last = a.steps * a.depth - 1;
   const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   const int64_t links = links_of(a);
-  const int threads = threads_for_step(a.threads, links / a.depth, G * hidden, a.batch);
+  const Job job = job_of_steps(a.threads, links / a.depth, G * hidden, a.batch, a.steps);
   Scratch scratch(Ring<A, W>::bytes(2, G * hidden, panels) + Ring<A, W>::bytes(2, hidden, panels) +
                   2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(2 * links) +
                   Scratch::bytes_of<int64_t>(a.depth + 1) +
                   Scratch::bytes_of<T>(a.depth * G * hidden * L) +
-                  Scratch::bytes_of<T>(threads * kTile));
+                  Scratch::bytes_of<T>(job.threads * kTile));
   const Ring<A, W> du(scratch, 2, G * hidden, panels);
   const Ring<A, W> masked(scratch, 2, hidden, panels);
   const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
@@ -29,11 +29,11 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
   T* memory = scratch.take<T>(2 * links);
   int64_t* first_link = scratch.take<int64_t>(a.depth + 1);
   T* bias_sums = scratch.take<T>(a.depth * G * hidden * L);
-  T* tiles = scratch.take<T>(threads * kTile);
+  T* tiles = scratch.take<T>(job.threads * kTile);
   first_link[0] = 0;
   for (int64_t l = 0; l < a.depth; ++l) first_link[l + 1] = first_link[l] + a.levels[l].w.nnz();
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     T *tile = tiles + team.rank * kTile, *dy_tile = tile + S * kGateTile<W>;
     // The level behind l, from which the gradient comes, and the units for which l takes it.
     const auto behind = [&](int64_t l) { return (l + 1) % a.depth; };

@@ -17,25 +17,25 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
   const int64_t hidden = a.levels[0].w.cols;
   const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   const int64_t links = links_of(a);
-  const int threads = threads_for_step(a.threads, links / a.depth, G * hidden, a.batch);
-  const typename Product::Use use{a.steps * panels, threads, G};
+  const Job job = job_of_steps(a.threads, links / a.depth, G * hidden, a.batch, a.steps);
+  const typename Product::Use use{a.steps * panels, job.threads, G};
   size_t product_bytes = 0;
   for (int64_t l = 0; l < a.depth; ++l)
     product_bytes += Product::template bytes<A>(a.levels[l].w, use);
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + 2 * Ring<T, W>::bytes(1, hidden, panels) +
-                  Scratch::bytes_of<T>(threads * S * kGateTile<W>) + product_bytes);
+                  Scratch::bytes_of<T>(job.threads * S * kGateTile<W>) + product_bytes);
   const Ring<A, W> masked(scratch, 2, hidden, panels);
   const State<T, W> state = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> mask = Ring<T, W>(scratch, 1, hidden, panels).at(0);
-  T* tiles = scratch.take<T>(threads * S * kGateTile<W>);
+  T* tiles = scratch.take<T>(job.threads * S * kGateTile<W>);
   std::vector<Product> products;
   for (int64_t l = 0; l < a.depth; ++l) {
     const Csr& w = a.levels[l].w;
     products.push_back(Product::template make<A>(
-        {w, {a.levels[l].values}, ahead_of<A, W>(w, links)}, use, scratch));
+        {w, {a.levels[l].values}, prefetch_of<A, W>(w, links)}, use, scratch));
   }
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     T* tile = tiles + team.rank * S * kGateTile<W>;
     const auto units_of_level = [&](int64_t l) {
       return units_of(a.levels[l].w, G, team.rank, team.size, kBlock, G * kLinksPerGate);

@@ -33,20 +33,24 @@ inline void activate(const Cell& cell, const T* sums, int count, A* states) {
   }
 }
 
+// How a pass goes through its columns: panels, the threads that take part, and the parts that have
+// a team each.
+struct Plan {
+  Panels panels;
+  int threads;
+  int parts;
+};
+
 template <int L, int NV, class Cell, typename T, typename A>
-void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
+void forward(const RnnForward<T, A>& a, const Plan& plan, const Cell& cell) {
   constexpr int W = L * NV;
   using Product = GroupedProduct<T, L, NV>;
-  constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
+  const int64_t panels = plan.panels.count;
+  const int threads = plan.threads;
   const Sequence<T, W> whole{a.batch, panels, a.steps, a.first_row, a.resets};
-  const int64_t work = work_of_step(a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
-  // Members of a team own the groups of their rows, those of all columns.
-  Parts parts(Product::template groups<A>(a.w, a.steps * panels)
-                  ? 1
-                  : parts_of(panels, a.steps, a.steps * work));
-  const int threads = threads_for_parts(a.threads, work, parts.count());
+  Parts parts(plan.parts);
   // Where the state is rounded, a member has a tile of its own for what is not.
   constexpr int64_t kOwn = std::is_same_v<T, A> ? 0 : kTileRows * W;
   const typename Product::Use use{a.steps * panels, threads};
@@ -56,7 +60,8 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   const Ring<A, W> h(scratch, 2, hidden, panels);
   const Ring<A, W> x(scratch, 2, packed_inputs, panels);
   T* tiles = scratch.take<T>(threads * kOwn);
-  const Product w = Product::template make<A>({a.w, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
+  const Product w =
+      Product::template make<A>({a.w, {a.values}, prefetch_of<A, W>(a.w)}, use, scratch);
 
   const auto go_through = [&](const Sequence<T, W>& seq, const Team& team, T* own) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock, kLinksPerGate);
@@ -84,12 +89,9 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
           read_tile<T, W>(z, first, count, columns, tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
-        const bool looks = kLooks && t == first_product;
-        if (!kLooks && t == first_product) fine = fine && rows_in_range(a.w, first, count);
-        const bool multiplies = t >= first_product && fine && !looks;
+        if (t == first_product) fine = fine && rows_in_range(a.w, first, count);
+        const bool multiplies = t >= first_product && fine;
         if constexpr (W == 1) {
-          if constexpr (kLooks)
-            if (looks) product.looking(first, count, before.panel(q), tile, fine);
           if (multiplies) product.rows(first, count, before.panel(q), tile);
           activate(cell, tile, count, now.row(q, first));
         } else {
@@ -116,14 +118,14 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
 }
 
 template <int L, int NV, class Cell, typename T, typename A>
-void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
+void backward(const RnnBackward<T, A>& a, const Plan& plan, const Cell& cell) {
   using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows, nnz = a.w.nnz();
+  const int64_t panels = plan.panels.count;
+  const int threads = plan.threads;
   const Sequence<T, W> whole{a.batch, panels, a.steps, a.first_row, a.resets};
-  const int64_t work = work_of_step(nnz, hidden, a.batch);
-  Parts parts(parts_of(panels, a.steps, a.steps * work));
-  const int threads = threads_for_parts(a.threads, work, parts.count());
+  Parts parts(plan.parts);
   const DenseInput<T, A> input{a.x,     a.dw_input, hidden,       a.dw_input ? a.inputs : 0,
                                a.batch, threads,    parts.count()};
   constexpr int64_t kOwn = kTileRows * W;
@@ -211,21 +213,65 @@ void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
   });
 }
 
-}  // namespace
-
-template <class Isa, typename T, typename A>
-void rnn_forward(const RnnForward<T, A>& a) {
-  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
-    constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value;
-    with_cell<L * NV>(a.activation, [&](auto cell) { forward<L, NV>(a, panels, cell); });
+// Calls body(Int<lanes>, Int<vectors>, cell) for the panels of a plan.
+template <typename T, typename A, class Body>
+void with_plan(const Plan& plan, Activation activation, const Body& body) {
+  with_width<T, A>(plan.panels, [&](auto lanes, auto vectors) {
+    with_cell<decltype(lanes)::value* decltype(vectors)::value>(
+        activation, [&](const auto& cell) { body(lanes, vectors, cell); });
   });
 }
 
+// Whether the links are multiplied in groups: members of a team own those of their rows, and all
+// columns of them.
+template <typename T, typename A>
+bool groups(const RnnForward<T, A>& a, const Panels& panels) {
+  bool grouped = false;
+  with_width<T, A>(panels, [&](auto lanes, auto vectors) {
+    using Product = GroupedProduct<T, decltype(lanes)::value, decltype(vectors)::value>;
+    grouped = Product::template groups<A>(a.w, a.steps * panels.count);
+  });
+  return grouped;
+}
+
+}  // namespace
+
+// Forward, columns are independent of each other: any panels give the same bits.
+template <class Isa, typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& a) {
+  static char code;
+  const Panels whole = panels_of<T, A>(a.batch), even = even_panels_of<T, A>(a.batch);
+  const int64_t links = a.w.nnz() + (a.w_input ? a.w.rows * a.inputs : 0);
+  const Job job = job_of_steps(a.threads, links, a.w.rows, a.batch, a.steps);
+  const bool columns = a.threads > 1 && parts_repay(even.count, a.steps, job.work) &&
+                       !groups(a, whole) && !groups(a, even);
+  const Trial trial(&code, job, job.threads > 1, columns);
+  Plan plan{whole, trial.way() == Way::kRows ? job.threads : 1, 1};
+  if (trial.way() == Way::kColumns)
+    plan = {even, threads_of_parts(a.threads, job.work), Parts::kMost};
+  with_plan<T, A>(plan, a.activation, [&](auto lanes, auto vectors, const auto& cell) {
+    forward<decltype(lanes)::value, decltype(vectors)::value>(a, plan, cell);
+  });
+}
+
+// Backward, the bits of gradients depend on how their sums are cut. So the shape alone decides
+// about panels and parts, and threads share columns where there are parts.
 template <class Isa, typename T, typename A>
 void rnn_backward(const RnnBackward<T, A>& a) {
-  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
-    constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value;
-    with_cell<L * NV>(a.activation, [&](auto cell) { backward<L, NV>(a, panels, cell); });
+  static char code;
+  // Where units have few links, two visits to each of them take little more time than one of twice
+  // the width.
+  constexpr int64_t kFewLinks = 12, kWide = 16;
+  const Panels whole = panels_of<T, A>(a.batch), even = even_panels_of<T, A>(a.batch);
+  const bool cut = a.batch > kWide && a.w.nnz() <= kFewLinks * a.w.rows && even.count > 0;
+  const Panels panels = cut ? even : whole;
+  const Job job = job_of_steps(a.threads, a.w.nnz(), a.w.rows, a.batch, a.steps);
+  const bool apart = parts_repay(panels.count, a.steps, job.work);
+  const Trial trial(&code, job, !apart && job.threads > 1, apart && a.threads > 1);
+  const int threads = apart ? threads_of_parts(a.threads, job.work) : job.threads;
+  const Plan plan{panels, trial.way() == Way::kAlone ? 1 : threads, apart ? Parts::kMost : 1};
+  with_plan<T, A>(plan, a.activation, [&](auto lanes, auto vectors, const auto& cell) {
+    backward<decltype(lanes)::value, decltype(vectors)::value>(a, plan, cell);
   });
 }
 

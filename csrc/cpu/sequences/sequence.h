@@ -155,22 +155,12 @@ inline void read_initial(const Sequence<T, W>& seq, const From* array, const Sta
 // measured. Shares of rows follow it, since rewiring leaves rows of very different lengths.
 constexpr int64_t kLinksPerGate = 28;
 
-// Multiply-adds of one step of a recurrence, from which the number of threads follows. The rest of
-// a unit's step counts as 8 links here: the least work for which useful_threads() adds a thread was
-// measured with this number.
-inline int64_t work_of_step(int64_t links, int64_t units, int64_t batch) {
+// The threads that pay for the steps of a recurrence, and its work. The rest of a unit's step
+// counts as 8 links here: the least work for which job_of() adds a thread was measured with this
+// number.
+inline Job job_of_steps(int threads, int64_t links, int64_t units, int64_t batch, int64_t steps) {
   constexpr int64_t kLinksPerUnit = 8;
-  return (links + units * kLinksPerUnit) * batch;
-}
-
-// Threads that pay for one step.
-inline int threads_for_step(int threads, int64_t links, int64_t units, int64_t batch) {
-  return useful_threads(threads, work_of_step(links, units, batch));
-}
-
-// Threads that pay for steps of so much work, where teams go through equal parts of the columns.
-inline int threads_for_parts(int threads, int64_t work, int parts) {
-  return std::min(threads, parts * useful_threads(threads, work / parts));
+  return job_of(threads, (links + units * kLinksPerUnit) * batch, steps);
 }
 
 }  // namespace

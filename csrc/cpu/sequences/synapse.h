@@ -47,7 +47,7 @@ SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[N
     conductance[0] += sum_of_lanes<T, K>(conductances);
   }
   for (; p < end; ++p) {
-    if (rows_ahead) fetch_row<L * NV>(w.idx, p + kLinksAhead, w.nnz() - 1, x);
+    if (rows_ahead) fetch_rows<L * NV>(w.idx, p + kNearRows, 1, w.nnz(), x);
     const T* from = x + static_cast<int64_t>(w.idx[p]) * (L * NV);
     for (int v = 0; v < NV; ++v)
       Synapse::add<VectorMath<T, L>>(current[v], conductance[v], load<T, L>(from + v * L),
@@ -135,8 +135,8 @@ class SynapseGradient {
     }
     for (; p < end; ++p) {
       if (rows_ahead_) {
-        fetch_row<W>(wt_.idx, p + kLinksAhead, wt_.nnz() - 1, dcurrent);
-        fetch_row<W>(wt_.idx, p + kLinksAhead, wt_.nnz() - 1, dconductance);
+        fetch_rows<W>(wt_.idx, p + kNearRows, 1, wt_.nnz(), dcurrent);
+        fetch_rows<W>(wt_.idx, p + kNearRows, 1, wt_.nnz(), dconductance);
       }
       const int64_t at = static_cast<int64_t>(wt_.idx[p]) * W;
       Vec<T, L> sums[4] = {};

@@ -11,18 +11,16 @@ namespace sparse_engine {
 struct Counters {
   std::atomic<int64_t> teams{0};    // parallel regions of more than one thread
   std::atomic<int64_t> members{0};  // and their threads
-  std::atomic<int64_t> crowded{0};  // regions left to one thread, as others were crowded out
+  std::atomic<int64_t> alone{0};    // regions that might have had a team, left to one thread
   std::atomic<int64_t> grouped_products{0};  // matrices whose links were sorted by groups of rows
   std::atomic<int64_t> parts{0};             // members that went through a part of the columns
+  std::atomic<int64_t> event_products{0};    // steps of a panel whose links were found by spikes
 };
 inline Counters counters;
 
 inline void tally(std::atomic<int64_t>& counter) {
   counter.fetch_add(1, std::memory_order_relaxed);
 }
-
-// Whether regions that other processes crowd out are noticed (runtime/crowd.h).
-inline std::atomic<bool> crowding{true};
 
 // Bytes that are kept for the next kernel (runtime/memory.h).
 size_t pooled_bytes();

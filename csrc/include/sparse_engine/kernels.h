@@ -7,7 +7,9 @@
 #include "sparse_engine/conductance.h"
 #include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/influence.h"
 #include "sparse_engine/instruction_sets.h"
+#include "sparse_engine/lif.h"
 #include "sparse_engine/linear.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/normed.h"
@@ -47,10 +49,14 @@ struct Kernels {
   // These do not take bfloat16.
   void (*conductance_forward)(const ConductanceForward<T>&);
   void (*conductance_backward)(const ConductanceBackward<T>&);
+  void (*lif_forward)(const LifForward<T>&);
+  void (*lif_backward)(const LifBackward<T>&);
+  void (*lif_simulate)(const LifSimulation<T>&);
   void (*normed_rnn_forward)(const NormedForward<T>&);
   void (*normed_rnn_backward)(const NormedBackward<T>&);
   void (*normed_lstm_forward)(const NormedForward<T>&);
   void (*normed_lstm_backward)(const NormedBackward<T>&);
+  void (*influence)(const Influence<T>&);
   // These are of float32 activations only.
   void (*quantized_linear_int8)(const QuantizedLinear<int8_t>&);
   void (*quantized_linear_bfloat16)(const QuantizedLinear<BFloat16>&);

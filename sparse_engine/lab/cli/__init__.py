@@ -20,6 +20,7 @@ from sparse_engine.lab.cli.look import Compare, Info, Watch
 from sparse_engine.lab.cli.reproduce import Reproduce
 from sparse_engine.lab.cli.sweep import Sweep
 from sparse_engine.lab.cli.train import Resume, Train
+from sparse_engine.lab.cli.wiring import Wiring
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 
@@ -31,6 +32,7 @@ COMMANDS: dict[str, type] = {
     "compare": Compare,
     "analyze": Analyze,
     "distance": Distance,
+    "wiring": Wiring,
     "watch": Watch,
     "info": Info,
 }
@@ -62,7 +64,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """Return in one line what was expected and what was found."""
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"expected a file or folder {error.filename}, found none"
     return " ".join(str(error).split()) or type(error).__name__
@@ -87,7 +88,6 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _any_command() -> Any:
-    """Return the union of all commands, with a line about each."""
     return Union[  # noqa: UP007 - of types that are counted at run time
         tuple(
             Annotated[command, tyro.conf.subcommand(name, description=_first_line(command))]

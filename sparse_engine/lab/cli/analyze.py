@@ -18,7 +18,7 @@ from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, SignShuffle
 from sparse_engine.analysis.graph import GraphFormat
 from sparse_engine.analysis.motifs import CLASSES
 from sparse_engine.analysis.null_model import NullModel
-from sparse_engine.lab.tables import aligned
+from sparse_engine.lab.tables import aligned, shown
 from sparse_engine.lab.train import read_weights
 from sparse_engine.nn import SparseWeight
 
@@ -131,10 +131,9 @@ def _warn_of_one_sign(name: str, w: csr_array) -> None:
 
 
 def _tables(record: dict[str, Any]) -> Iterator[str]:
-    """Yield the numbers of a graph as tables."""
     yield aligned(
         [
-            [name.replace("_", " "), f"{x:,}" if isinstance(x, int) else _shown(x)]
+            [name.replace("_", " "), f"{x:,}" if isinstance(x, int) else shown(x)]
             for name, x in record["structure"].items()
         ]
     )
@@ -144,22 +143,18 @@ def _tables(record: dict[str, Any]) -> Iterator[str]:
     for name, (part, all_) in {
         **balance["classes"], "pooled": pooled, "whole triads": balance["triads"]
     }.items():  # fmt: skip
-        rows.append([name, f"{part:,}", f"{all_:,}", _shown(part / all_ if all_ else None, ".6f")])
-    yield aligned([*rows, ["class mean", "", "", _shown(balance["class_mean"], ".6f")]])
+        rows.append([name, f"{part:,}", f"{all_:,}", shown(part / all_ if all_ else None, ".6f")])
+    yield aligned([*rows, ["class mean", "", "", shown(balance["class_mean"], ".6f")]])
     if null := record.get("null"):
         # The balances, and the types with the largest z-scores.
         types = [name for name in null if ":" in name and null[name]["z"] is not None]
         types.sort(key=lambda name: -abs(null[name]["z"]))
         balances = [name for name in null if name.partition(":")[0] not in CLASSES]
-        rows = [[name, *map(_shown, null[name].values())] for name in balances + types[:SHOWN]]
+        rows = [[name, *map(shown, null[name].values())] for name in balances + types[:SHOWN]]
         yield aligned([["statistic", "observed", "by chance", "z", "p"], *rows])
     for counts in (record["census"], record["feed_forward_loops"]):
         entries = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
         yield "\n".join("".join(entries[first : first + 4]) for first in range(0, len(entries), 4))
-
-
-def _shown(x: float | None, form: str = ".4g") -> str:
-    return "-" if x is None else format(x, form)
 
 
 def _draw(graphs: dict[str, csr_array], nulls: dict[str, NullModel], path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -68,12 +68,9 @@ class SweepTask:
         return 1 if failed else 0
 
 
-if TYPE_CHECKING:
-    AnyTask = SweepTask
-else:
-    AnyTask = per_task(
-        SweepTask, lambda name: SweepTask(Config.published(name), Path("runs", f"sweep-{name}"))
-    )
+AnyTask = per_task(
+    SweepTask, lambda name: SweepTask(Config.published(name), Path("runs", f"sweep-{name}"))
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,8 @@ class Sweep:
     Example: sparse-engine sweep digits --cells rnn lstm --densities 0.05 0.01 --workers 2
     """
 
-    task: AnyTask
+    task: AnyTask  # type: ignore[valid-type]
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
-        return self.task()
+        return self.task()  # type: ignore[misc]

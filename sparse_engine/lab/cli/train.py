@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import Annotated, Any, Union
 
 import torch
 import tyro
@@ -13,6 +13,7 @@ import tyro
 from sparse_engine.analysis import Balance
 from sparse_engine.lab.tasks import TASKS
 from sparse_engine.lab.train import Checkpoint, Config, Run, record_result
+from sparse_engine.lab.train.ranks import joined, rank
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
 MOST_THREADS = 1024
@@ -30,7 +31,11 @@ class RunOptions:
     """Write events for TensorBoard into the run's folder, too."""
 
     def run(self, folder: Path, config: Config, *, resume: bool) -> int:
-        """Train, print the result, and return the exit status."""
+        """Train, print the result, and return the exit status; torchrun's ranks train together."""
+        with joined():
+            return self._run(folder, config, resume=resume)
+
+    def _run(self, folder: Path, config: Config, *, resume: bool) -> int:
         if not 0 <= self.threads <= MOST_THREADS:
             raise ValueError(f"expected --threads in [0, {MOST_THREADS}], found {self.threads}")
         if self.balance_every < 0:
@@ -40,7 +45,11 @@ class RunOptions:
         measures = [Balance(every=self.balance_every)] if self.balance_every else []
         board = self.tensorboard
         run = Run(folder, config, measures=measures, tensorboard=board, resume=resume)
-        result = record_result(folder, run.train())
+        result = run.train()
+        status = 0 if result.finished else 130
+        if rank() > 0:
+            return status
+        result = record_result(folder, result)
         if not result.finished:
             print(f"interrupted at step {run.step} of {config.steps}; go on with --resume")
         metric = config.task.metric
@@ -55,7 +64,7 @@ class RunOptions:
         shown["peak memory"] = f"{result.peak_bytes / 1e6:.0f} MB"
         shown["written to"] = str(folder)
         print("\n".join(f"{name:28} {value}" for name, value in shown.items()))
-        return 0 if result.finished else 130
+        return status
 
 
 @dataclass(frozen=True)
@@ -105,12 +114,7 @@ def per_task(command: type, make: Callable[[str], object]) -> Any:
     return Union[tuple(commands)]  # noqa: UP007
 
 
-if TYPE_CHECKING:
-    AnyTask = TrainTask
-else:
-    AnyTask = per_task(
-        TrainTask, lambda name: TrainTask(Config.published(name), Path("runs", name))
-    )
+AnyTask = per_task(TrainTask, lambda name: TrainTask(Config.published(name), Path("runs", name)))
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,12 @@ class Train:
     Example: sparse-engine train mackey-glass --cell lstm --method rigl --fraction 0.3
 
     Example: sparse-engine train mackey-glass --method pruning --density 1 --out runs/pruned
+
+    Example: torchrun --nproc-per-node 2 -m sparse_engine train digits --out runs/two-ranks
     """
 
-    task: AnyTask
+    task: AnyTask  # type: ignore[valid-type]
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
-        return self.task()
+        return self.task()  # type: ignore[misc]

@@ -25,7 +25,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def check(diagnosis: Diagnosis) -> None:
-    """Add what the kernels were built for and run with; find what does not load or compute."""
+    """Report builds, threads and devices of the kernels, and what does not load or compute."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -103,7 +103,6 @@ def _check_threads(diagnosis: Diagnosis, threads: int, quota: int | None) -> Non
 
 
 def _check_products(diagnosis: Diagnosis, torch: Any) -> None:
-    """Compare a small product with its reference implementation."""
     try:
         from sparse_engine import ops
         from sparse_engine.nn import SparseLinear

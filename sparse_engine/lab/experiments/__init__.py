@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sparse_engine.lab.experiments.neurobench import NEUROBENCH
-from sparse_engine.lab.experiments.quick_selection import QuickSelection
+from sparse_engine.lab.experiments.quick_selection import QUICK_SELECTION
 from sparse_engine.lab.experiments.selfish import SELFISH
 from sparse_engine.lab.experiments.set import MOCANU
-from sparse_engine.lab.experiments.synapses import Synapses
+from sparse_engine.lab.experiments.synapses import SYNAPSES
 from sparse_engine.lab.experiments.topology_distance import TopologyDistance
 from sparse_engine.lab.experiments.training import Experiment as Experiment
 from sparse_engine.lab.experiments.training import Plan as Plan
@@ -19,7 +19,7 @@ from sparse_engine.lab.experiments.zhang import ZHANG
 from sparse_engine.lab.experiments.zhang_balance import BALANCE_ALONG_TRAINING, INITIAL_BALANCE
 from sparse_engine.lab.experiments.zhang_lesions import ZhangLesions
 
-_ALL = [QuickSelection(), Synapses(), TopologyDistance(), *MOCANU, *SELFISH, *ZHANG, NEUROBENCH]
-_ALL += [*WHICH_METHOD, BALANCE_ALONG_TRAINING, INITIAL_BALANCE, ZhangLesions()]
+_ALL: list[Experiment] = [QUICK_SELECTION, SYNAPSES, TopologyDistance(), *MOCANU, *SELFISH, *ZHANG]
+_ALL += [NEUROBENCH, *WHICH_METHOD, BALANCE_ALONG_TRAINING, INITIAL_BALANCE, ZhangLesions()]
 #: The experiments, by name.
 EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in _ALL}

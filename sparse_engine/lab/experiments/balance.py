@@ -9,8 +9,8 @@ from scipy.sparse import csr_array
 
 from sparse_engine import analysis
 from sparse_engine.analysis.null_model import NullModel
-from sparse_engine.lab.experiments.training import Finished, Quantity
-from sparse_engine.lab.train import Checkpoint
+from sparse_engine.lab.experiments.training import Quantity, number
+from sparse_engine.lab.train import Checkpoint, StoredRun
 
 #: Random graphs with permuted signs that each weight is compared with.
 SHUFFLES = 300
@@ -44,9 +44,8 @@ def balance_quantities() -> list[Quantity]:
     ]
 
 
-def _entry(run: Finished, entry: str, kind: str) -> float:
-    value = _null_model(run.folder, run.config.seed).to_dict()[kind][entry]
-    return float("nan") if value is None else value
+def _entry(run: StoredRun, entry: str, kind: str) -> float:
+    return number(_null_model(run.folder, run.config.seed).to_dict()[kind][entry])
 
 
 @cache

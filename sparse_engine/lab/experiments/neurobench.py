@@ -7,14 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.lab.experiments.training import (
-    Finished,
-    Quantity,
-    TrainingExperiment,
-    Variant,
-    best_on_validation,
-)
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
 from sparse_engine.lab.tasks import MackeyGlassContinuation
+from sparse_engine.lab.train import StoredRun
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseMGU, SparseRNN, SparseWeight
 
 #: Networks that multiply each of their weights once in a time step.
@@ -133,12 +128,12 @@ def counts(layer: nn.Module) -> bool:
     return True
 
 
-SMAPE = best_on_validation("test", "smape", False)
+SMAPE = Quantity.best("test", "smape", False)
 #: Errors of the dense LSTM and of the echo state network of the publication.
 LSTM, ESN = 13.37, 14.79
 
 
-def operations(run: Finished) -> Operations:
+def operations(run: StoredRun) -> Operations:
     """Return the synaptic operations of a trained network in a step of the series."""
     task = run.config.task
     assert isinstance(task, MackeyGlassContinuation)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparse_engine.lab.experiments.training import TrainingExperiment, Variant, best_on_validation
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
+from sparse_engine.lab.tasks.word_language import AWD
 
 SOURCE = "Liu et al., Selfish Sparse RNN Training, ICML 2021"
-QUANTITIES = [best_on_validation(split, "perplexity", False) for split in ("validation", "test")]
+QUANTITIES = [Quantity.best(split, "perplexity", False) for split in ("validation", "test")]
 
 #: Recurrent highway network of depth 10 with tied weights, for 500 epochs.
 RHN: dict[str, Any] = {
@@ -34,31 +35,19 @@ RHN: dict[str, Any] = {
 #: Ordered-neurons LSTM, for 1000 epochs of about 686 sequences of varied lengths; the learning rate
 #: is that of Shen et al. 2019.
 ON_LSTM: dict[str, Any] = {
+    **AWD,
     "steps": 686_000,
     "every": 686,
     "evaluate_every": 686,
-    "bptt": 70,
-    "varied": True,
-    "evaluation_streams": 10,
     "learning_rate": 30.0,
-    "fraction": 0.5,
-    "density": 0.45,
-    "gain": 0.671,
     "cell": "on_lstm",
     "cell_options": {"chunk_size": 10},
     "embedding": 400,
-    "hidden": 1150,
     "last": 400,
-    "layers": 3,
-    "tied": True,
-    "locked": True,
-    "word_dropout": 0.1,
     "input_dropout": 0.5,
     "between_dropout": 0.3,
     "output_dropout": 0.45,
     "link_dropout": 0.45,
-    "activation_penalty": 2.0,
-    "slowness_penalty": 1.0,
 }
 #: Network of two layers of 650 units for 4 epochs of the validation text.
 SMALL: dict[str, Any] = {

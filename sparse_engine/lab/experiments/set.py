@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sparse_engine.lab.experiments.training import (
-    TrainingExperiment,
-    Variant,
-    at_end,
-    best_on_validation,
-)
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
 
 SOURCE = (
     "Mocanu et al., Scalable training of artificial neural networks with adaptive sparse "
@@ -29,7 +24,6 @@ DRAWN = "the published error may be that of drawn hidden states (sampled mse)"
 
 
 def _mlp(task: str, summary: str, published: Mapping[str, float]) -> TrainingExperiment:
-    """Return the classification of a task, with published test accuracies at the end."""
     return TrainingExperiment(
         f"set-mlp-{task}",
         summary,
@@ -38,7 +32,7 @@ def _mlp(task: str, summary: str, published: Mapping[str, float]) -> TrainingExp
             Variant(name, task, own, {ACCURACY: published[name]} if name in published else {})
             for name, own in VARIANTS.items()
         ],
-        [at_end("test", "accuracy", True), best_on_validation("test", "accuracy", True)],
+        [Quantity.at_end("test", "accuracy", True), Quantity.best("test", "accuracy", True)],
     )
 
 
@@ -52,7 +46,7 @@ MOCANU = [
             Variant(name, "coil20-rbm", VARIANTS[name], {MSE: published}, note=DRAWN)
             for name, published in {"SET": 0.01359, "fixed wiring": 0.02663}.items()
         ],
-        [at_end("test", measure, False) for measure in ("mse", "sampled_mse")],
+        [Quantity.at_end("test", measure, False) for measure in ("mse", "sampled_mse")],
     ),
     _mlp(
         "cifar-10",

@@ -7,12 +7,9 @@ measured along training (NNSTD).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 import scipy.sparse
@@ -20,15 +17,14 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from tqdm.auto import tqdm
 from typing_extensions import override
 
 from sparse_engine import convert
 from sparse_engine.analysis import distance_matrix, topology_distance
-from sparse_engine.lab.experiments.training import Experiment, Finished, Plan, Row, trained
+from sparse_engine.lab.experiments.training import Experiment, Plan, Row, seconds, train
 from sparse_engine.lab.tasks import seeded
-from sparse_engine.lab.tasks.files import VARIABLE
-from sparse_engine.lab.train import Config
+from sparse_engine.lab.tasks.files import data_folder
+from sparse_engine.lab.train import Config, Job
 from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
@@ -68,7 +64,7 @@ class TopologyDistance(Experiment):
         the first seed gives are drawn to ``distances.png`` in the plan's folder.
         """
         rows = []
-        published = Path(os.environ.get(VARIABLE, ""), "nnstd")
+        published = data_folder("nnstd")
         if published.is_dir():
             for epoch, values in PUBLISHED.items():
                 theirs = summary(distances(published, epoch, read=read_published))
@@ -78,10 +74,20 @@ class TopologyDistance(Experiment):
                 ]
         config = settings(plan)
         epochs = [epoch for epoch in EPOCHS if epoch * EVERY < config.steps]
-        runs, matrices = [], []
-        for seed in plan.seeds:
-            runs.append(train(plan.folder / f"seed{seed}", config.replaced(seed=seed)))
-            matrices.append([distances(_wirings(plan.folder, seed), epoch) for epoch in epochs])
+        folders = [plan.folder / f"seed{seed}" for seed in plan.seeds]
+        runs = train(
+            [
+                Job(
+                    folder / f"w{number}",
+                    config.replaced(seed=seed),
+                    method=partial(_method, folder / "wirings" / f"w{number}", number, seed),
+                )
+                for seed, folder in zip(plan.seeds, folders, strict=True)
+                for number in range(NETWORKS)
+            ],
+            plan,
+        )
+        matrices = [[distances(each / "wirings", epoch) for epoch in epochs] for each in folders]
         for number, epoch in enumerate(epochs):
             ours = [summary(each[number]) for each in matrices]
             rows += [
@@ -89,12 +95,12 @@ class TopologyDistance(Experiment):
                 for place, name in enumerate(QUANTITIES)
             ]
         apart = [unrelated(config, seed) for seed in plan.seeds]
-        accuracies = [fmean(r.result.last["test"]["accuracy"] for r in each) for each in runs]
-        seconds = [run.result.seconds for each in runs for run in each]
+        each = np.array([run.scores.last["test"]["accuracy"] for run in runs])
+        accuracies = each.reshape(-1, NETWORKS).mean(1).tolist()
         quantity = "test accuracy, mean of the networks"
         rows += [
             Row("unrelated random wirings", "distance", apart),
-            Row("ours, at the end", quantity, accuracies, higher_is_better=True, seconds=seconds),
+            Row("ours, at the end", quantity, accuracies, None, True, seconds(runs)),
         ]
         draw(plan.folder / "distances.png", matrices[0], epochs)
         return rows
@@ -119,19 +125,6 @@ def settings(plan: Plan) -> Config:
     return config.replaced(**plan.settings)
 
 
-def train(folder: Path, config: Config) -> list[Finished]:
-    """Train all networks of a seed, and write their wirings along training."""
-    runs = []
-    for number in tqdm(range(NETWORKS), desc=folder.name, unit="network", disable=None):
-        method = partial(_method, folder / "wirings" / f"w{number}", number, config.seed)
-        runs.append(trained(folder / f"w{number}", config, method))
-    return runs
-
-
-def _wirings(folder: Path, seed: int) -> Path:
-    return folder / f"seed{seed}" / "wirings"
-
-
 class AtRandom(Prune):
     """Removal of links at random."""
 
@@ -141,24 +134,11 @@ class AtRandom(Prune):
         return smallest(scores, round(fraction * weight.nnz))
 
 
-@dataclass
-class Snapshots:
-    """Observer that writes wirings after some epochs as ``epoch_010/weight_l0.npz`` and so on."""
-
-    folder: Path
-    rewiring: Rewiring
-
-    def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Write one weight, if it is time."""
-        epoch = self.rewiring.steps // EVERY
-        if epoch in EPOCHS:
-            self.write(epoch, self.rewiring.names.index(name), weight)
-
-    def write(self, epoch: int, layer: int, weight: SparseWeight) -> None:
-        """Write one weight."""
-        file = self.folder / f"epoch_{epoch:03}" / f"weight_l{layer}.npz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        scipy.sparse.save_npz(file, convert.to_scipy(weight))
+def write(folder: Path, epoch: int, layer: int, weight: SparseWeight) -> None:
+    """Write a wiring as ``epoch_010/weight_l0.npz`` and so on."""
+    file = folder / f"epoch_{epoch:03}" / f"weight_l{layer}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scipy.sparse.save_npz(file, convert.to_scipy(weight))
 
 
 def _method(
@@ -178,10 +158,15 @@ def _method(
         chain.rewire()
     own = NETWORKS * (seed + 1) + number
     rewiring = SET(model, optimizer, every=EVERY, new_links=NormalInit(STD), seed=own)
-    snapshots = Snapshots(folder, rewiring)
-    rewiring.observers.append(snapshots)
+
+    def snapshot(name: str, weight: SparseWeight, rewired: Rewired) -> None:
+        epoch = rewiring.steps // EVERY
+        if epoch in EPOCHS:
+            write(folder, epoch, rewiring.names.index(name), weight)
+
+    rewiring.observers.append(snapshot)
     for layer, weight in enumerate(rewiring.weights):
-        snapshots.write(0, layer, weight)
+        write(folder, 0, layer, weight)
     return rewiring
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from itertools import islice, product
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
-import torch
-from torch import nn
-
 from sparse_engine import machine
-from sparse_engine.lab.train import Checkpoint, Config, Job, Result, Run, read_metrics, run_all
+from sparse_engine.lab.train import Config, Job, StoredRun, run_all
 from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.lab.train.run import MethodFactory
 from sparse_engine.topology import Measure
@@ -40,12 +37,12 @@ class Row:
     @property
     def mean(self) -> float:
         """The mean over seeds."""
-        return statistics.fmean(self.values)
+        return fmean(self.values)
 
     @property
     def deviation(self) -> float:
         """The standard deviation over seeds, 0 for a single one."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
+        return stdev(self.values) if len(self.values) > 1 else 0.0
 
     @property
     def reached(self) -> bool | None:
@@ -93,23 +90,21 @@ def report(experiment: Experiment, plan: Plan, rows: Sequence[Row], seconds: flo
         "machine": machine.info(),
         "seconds": seconds,
         "rows": [
-            {**asdict(row), "values": [_number(value) for value in row.values]} for row in rows
+            # JSON has no NaN.
+            {**asdict(row), "values": [None if math.isnan(x) else x for x in row.values]}
+            for row in rows
         ],
     }
 
 
-def _number(value: float) -> float | None:
-    """Return a number for JSON, which has no NaN."""
-    return None if math.isnan(value) else value
-
-
 def read_rows(report: Mapping[str, Any]) -> list[Row]:
     """Return the rows of a :func:`report`."""
-    nan = float("nan")
-    return [
-        Row(**{**row, "values": [nan if value is None else value for value in row["values"]]})
-        for row in report["rows"]
-    ]
+    return [Row(**{**row, "values": [*map(number, row["values"])]}) for row in report["rows"]]
+
+
+def number(value: float | None) -> float:
+    """Return a number of a JSON record, nan for None."""
+    return math.nan if value is None else value
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -121,7 +116,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         reached = {None: "", True: "yes", False: "no"}[row.reached]
         published = "" if row.published is None else f"{row.published:.4g}"
-        seconds = f"{statistics.fmean(row.seconds):.0f}" if row.seconds else ""
+        seconds = f"{fmean(row.seconds):.0f}" if row.seconds else ""
         lines.append(
             f"| {row.variant} | {row.quantity} | {published} | {row.mean:.4g} ± "
             f"{row.deviation:.2g} | {len(row.values)} | {reached} | {seconds} | {row.note} |"
@@ -130,75 +125,41 @@ def table(rows: Sequence[Row]) -> str:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """Run that is finished: its folder, settings and result."""
-
-    folder: Path
-    config: Config
-    result: Result
-
-    @property
-    def entries(self) -> list[dict]:
-        """The entries of metrics.jsonl."""
-        return read_metrics(self.folder / "metrics.jsonl")
-
-    def model(self) -> nn.Module:
-        """Return the trained model, in evaluation mode."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        model = self.config.task.build(self.config.network, generator=generator)
-        model.load_state_dict(Checkpoint.load(self.folder).model)
-        return model.eval()
-
-    @property
-    def rewirings(self) -> list[dict]:
-        """The records of topology.jsonl."""
-        return read_metrics(self.folder / "topology.jsonl")
-
-
-@dataclass(frozen=True)
 class Quantity:
     """Number that is taken from a finished run; a greater one is better, worse, or neither."""
 
     name: str
-    of: Callable[[Finished], float]
+    of: Callable[[StoredRun], float]
     higher_is_better: bool | None = None
 
+    @classmethod
+    def last_ten(cls, split: str, metric: str, higher_is_better: bool) -> Quantity:
+        """Return the mean of a metric over the last ten evaluations, as Zhang et al. report it."""
 
-def trained(folder: Path, config: Config, method: MethodFactory) -> Finished:
-    """Make a run, or what is left of it, with a method that settings cannot describe."""
-    begun = (folder / "checkpoint.json").exists()
-    result = Run(folder, config, method=method, resume=begun).train(progress=False)
-    if not result.finished:
-        raise KeyboardInterrupt
-    return Finished(folder, config, result)
+        def of(run: StoredRun) -> float:
+            return fmean(entry[split][metric] for entry in run.entries[-10:])
 
+        return cls(f"{split} {metric}, mean of last 10", of, higher_is_better)
 
-def last_ten(split: str, metric: str, higher_is_better: bool) -> Quantity:
-    """Return the mean of a metric over the last ten evaluations, as Zhang et al. report it."""
+    @classmethod
+    def best(cls, split: str, metric: str, higher_is_better: bool) -> Quantity:
+        """Return a metric at the evaluation whose validation metric is best."""
+        name = f"{split} {metric}, best on validation"
+        return cls(name, lambda run: run.scores.best[split][metric], higher_is_better)
 
-    def of(run: Finished) -> float:
-        return fmean(entry[split][metric] for entry in run.entries[-10:])
-
-    return Quantity(f"{split} {metric}, mean of last 10", of, higher_is_better)
-
-
-def best_on_validation(split: str, metric: str, higher_is_better: bool) -> Quantity:
-    """Return a metric at the evaluation whose validation metric is best."""
-    name = f"{split} {metric}, best on validation"
-    return Quantity(name, lambda run: run.result.best[split][metric], higher_is_better)
-
-
-def at_end(split: str, measure: str, higher_is_better: bool) -> Quantity:
-    """Return a measure at the end of a run."""
-    name = f"{split} {measure.replace('_', ' ')} at the end"
-    return Quantity(name, lambda run: run.result.last[split][measure], higher_is_better)
+    @classmethod
+    def at_end(cls, split: str, metric: str, higher_is_better: bool) -> Quantity:
+        """Return a metric at the end of a run."""
+        name = f"{split} {metric.replace('_', ' ')} at the end"
+        return cls(name, lambda run: run.scores.last[split][metric], higher_is_better)
 
 
 @dataclass(frozen=True)
 class Variant:
     """Variant of an experiment: settings beside those of the task's published run.
 
-    Published values are by the names of quantities; measures add to topology.jsonl.
+    Published values are by the names of quantities; measures add to topology.jsonl. ``method``
+    makes the rewiring of a run's settings, where they cannot name it.
     """
 
     name: str
@@ -207,6 +168,7 @@ class Variant:
     published: Mapping[str, float] = field(default_factory=dict)
     measures: tuple[Measure, ...] = ()
     note: str = ""
+    method: Callable[[Config], MethodFactory] | None = None
 
     def config(self) -> Config:
         """Return the settings of a run, whose seed is replaced."""
@@ -214,7 +176,7 @@ class Variant:
 
 
 #: Runs by the name of their variant, a run for each seed.
-Runs = Mapping[str, Sequence[Finished]]
+Runs = Mapping[str, Sequence[StoredRun]]
 
 
 @dataclass(frozen=True)
@@ -237,7 +199,7 @@ class TrainingExperiment(Experiment):
 
     def rows(self, plan: Plan) -> list[Row]:
         """Train what is not trained yet, draw, and return every quantity of every variant."""
-        runs = self.train(plan)
+        runs = train_variants(self.variants, plan, self.settings, self.numbered)
         if self.draw is not None:
             with drawing():
                 self.draw(plan.folder, runs)
@@ -248,32 +210,40 @@ class TrainingExperiment(Experiment):
                 [quantity.of(run) for run in runs[variant.name]],
                 published=variant.published.get(quantity.name),
                 higher_is_better=quantity.higher_is_better,
-                seconds=[run.result.seconds for run in runs[variant.name]] if not number else [],
+                seconds=[] if place else seconds(runs[variant.name]),
                 note=variant.note,
             )
             for variant in self.variants
-            for number, quantity in enumerate(self.quantities)
+            for place, quantity in enumerate(self.quantities)
         ]
         return rows + (self.further(runs) if self.further is not None else [])
 
-    def train(self, plan: Plan) -> Runs:
-        """Train what is not trained yet, and return the runs of each variant, a run per seed."""
-        jobs = [
-            Job(
-                plan.folder / variant.name / f"seed{seed}",
-                variant.config().replaced(
-                    **{**self.settings, **plan.settings, **dict.fromkeys(self.numbered, seed)},
-                    seed=seed,
-                ),
-                variant.measures,
-            )
-            for variant in self.variants
-            for seed in plan.seeds
-        ]
-        results = {job.folder: result for job, result in run_all(jobs, workers=plan.workers)}
-        runs = [Finished(job.folder, job.config, results[job.folder]) for job in jobs]
-        each = len(plan.seeds)
-        return {
-            variant.name: runs[number * each : (number + 1) * each]
-            for number, variant in enumerate(self.variants)
-        }
+
+def train(jobs: Sequence[Job], plan: Plan) -> list[StoredRun]:
+    """Make runs, or what is left of them, and return them in the order of the jobs."""
+    for _ in run_all(jobs, workers=plan.workers):
+        pass
+    return [StoredRun(job.folder, job.config) for job in jobs]
+
+
+def train_variants(
+    variants: Sequence[Variant],
+    plan: Plan,
+    settings: Mapping[str, Any] | None = None,
+    numbered: Sequence[str] = (),
+) -> Runs:
+    """Train each variant with each seed; see :class:`TrainingExperiment`."""
+    jobs = []
+    for variant, seed in product(variants, plan.seeds):
+        own = {**(settings or {}), **plan.settings, **dict.fromkeys(numbered, seed), "seed": seed}
+        config = variant.config().replaced(**own)
+        method = None if variant.method is None else variant.method(config)
+        folder = plan.folder / variant.name / f"seed{seed}"
+        jobs.append(Job(folder, config, variant.measures, method))
+    runs = iter(train(jobs, plan))
+    return {variant.name: [*islice(runs, len(plan.seeds))] for variant in variants}
+
+
+def seconds(runs: Sequence[StoredRun]) -> list[float]:
+    """Return the time of training of each run."""
+    return [run.seconds for run in runs if run.seconds is not None]

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sparse_engine.lab.experiments.training import (
-    Quantity,
-    TrainingExperiment,
-    Variant,
-    best_on_validation,
-)
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
 from sparse_engine.lab.tasks import TASKS
 from sparse_engine.lab.train import METHODS
 from sparse_engine.lab.train.workers import density_settings
@@ -65,8 +60,8 @@ def _which_method(
         "a comparison of our own",
         variants,
         [
-            best_on_validation(kind.splits[-1], kind.metric, kind.higher_is_better),
-            Quantity("links at the end", lambda run: float(run.result.nnz)),
+            Quantity.best(kind.splits[-1], kind.metric, kind.higher_is_better),
+            Quantity("links at the end", lambda run: float(run.scores.last["nnz"])),
         ],
     )
 

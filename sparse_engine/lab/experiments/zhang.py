@@ -14,13 +14,7 @@ from typing import Any
 
 from sparse_engine.analysis import Balance
 from sparse_engine.lab.experiments.balance import balance_quantities
-from sparse_engine.lab.experiments.training import (
-    Quantity,
-    TrainingExperiment,
-    Variant,
-    best_on_validation,
-    last_ten,
-)
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
 
 SOURCE = (
     "Zhang, Moore, Yan & Li, Universal structural patterns in sparse recurrent neural networks, "
@@ -34,9 +28,9 @@ MSE = "validation mse, mean of last 10"
 ACCURACY = "test accuracy, mean of last 10"
 #: The published mean comes first.
 ACCURACIES = [
-    last_ten("test", "accuracy", True),
-    best_on_validation("test", "accuracy", True),
-    last_ten("validation", "accuracy", True),
+    Quantity.last_ten("test", "accuracy", True),
+    Quantity.best("test", "accuracy", True),
+    Quantity.last_ten("validation", "accuracy", True),
 ]
 
 
@@ -124,7 +118,7 @@ MACKEY_GLASS = experiment(
         *fixed("mackey-glass", {MSE: 8.202e-4}),
         _series("dense", {}, method="static", density=1.0),
     ],
-    [last_ten("validation", "mse", False)],
+    [Quantity.last_ten("validation", "mse", False)],
     every=60,
     evaluate_every=60,
 )

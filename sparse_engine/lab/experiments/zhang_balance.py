@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,16 +13,15 @@ from typing import Any
 from sparse_engine.analysis import Balance
 from sparse_engine.lab.experiments.balance import balance_quantities
 from sparse_engine.lab.experiments.training import (
-    Finished,
     Quantity,
     Row,
     Runs,
     TrainingExperiment,
     Variant,
-    best_on_validation,
-    last_ten,
+    number,
 )
 from sparse_engine.lab.experiments.zhang import FIXED, GESTURE, MACKEY_GLASS, SMS, SOURCE
+from sparse_engine.lab.train import StoredRun
 
 TASKS = {"mackey-glass": MACKEY_GLASS, "gesture": GESTURE, "sms": SMS}
 METHODS = ("pruning", "SET")
@@ -30,27 +31,22 @@ EVERY = 5
 SHUFFLES = 100
 
 
-def _core(name: str, kind: str, number: int) -> Quantity:
-    return Quantity(name, lambda run: _number(records(run)[number][kind.replace(" ", "_")]))
+def _recorded(name: str, place: int, *path: str) -> Quantity:
+    """Return an entry of the record at a place, such as -1 for the last."""
+
+    def of(run: StoredRun) -> float:
+        found: Any = reduce(getitem, path, records(run)[place])
+        return number(found)
+
+    return Quantity(name, of)
 
 
-def _z(kind: str) -> Quantity:
-    def of(run: Finished) -> float:
-        return _number(records(run)[-1]["null"][kind.replace(" ", "_")]["z"])
-
-    return Quantity(f"z of balance, {kind}", of)
-
-
-def records(run: Finished) -> list[dict[str, Any]]:
+def records(run: StoredRun) -> list[dict[str, Any]]:
     """Return the records of a run with its balance and null bands."""
     found = [record for record in run.rewirings if "null" in record]
     if not found:
         raise ValueError(f"expected at least {EVERY} rewirings in {run.folder}, found fewer")
     return found
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def draw(folder: Path, runs: Runs) -> None:
@@ -68,7 +64,7 @@ def draw(folder: Path, runs: Runs) -> None:
                 each.set_title(f"{task}, {method}", fontsize=10, pad=30)
 
 
-def with_common_band(runs: Sequence[Finished], statistic: str = "pooled") -> list[dict[str, Any]]:
+def with_common_band(runs: Sequence[StoredRun], statistic: str = "pooled") -> list[dict[str, Any]]:
     """Return the records of runs of several seeds, the first with the mean of all null bands."""
     every = [records(run) for run in runs]
     lines = [
@@ -78,7 +74,7 @@ def with_common_band(runs: Sequence[Finished], statistic: str = "pooled") -> lis
     ]
     for record, *same in zip(lines, *every, strict=False):
         bands = [each["null"][statistic] for each in same]
-        ends = {end: [_number(band[end]) for band in bands] for end in ("low", "high")}
+        ends = {end: [number(band[end]) for band in bands] for end in ("low", "high")}
         record["null"] = {statistic: {end: fmean(values) for end, values in ends.items()}}
     return lines
 
@@ -103,11 +99,11 @@ BALANCE_ALONG_TRAINING = TrainingExperiment(
     ],
     [
         quantity
-        for kind in ("class mean", "pooled")
+        for kind, entry in (("class mean", "class_mean"), ("pooled", "pooled"))
         for quantity in (
-            _core(f"balance, {kind}, first record", kind, 0),
-            _core(f"balance, {kind}", kind, -1),
-            _z(kind),
+            _recorded(f"balance, {kind}, first record", 0, entry),
+            _recorded(f"balance, {kind}", -1, entry),
+            _recorded(f"z of balance, {kind}", -1, "null", entry, "z"),
         )
     ],
     draw=draw,
@@ -118,7 +114,7 @@ BALANCE_ALONG_TRAINING = TrainingExperiment(
 BALANCES = tuple(tenth / 10 for tenth in range(1, 10))
 #: A third of the published 4,200 steps.
 STEPS = 1400
-ACCURACY = best_on_validation("test", "accuracy", True)
+ACCURACY = Quantity.best("test", "accuracy", True)
 POOLED = "balance, pooled"
 
 
@@ -136,7 +132,7 @@ def correlations(runs: Runs) -> list[Row]:
     return rows
 
 
-def values(quantity: Quantity, runs: Sequence[Finished]) -> list[float]:
+def values(quantity: Quantity, runs: Sequence[StoredRun]) -> list[float]:
     """Return a quantity of each run."""
     return [quantity.of(run) for run in runs]
 
@@ -182,7 +178,7 @@ INITIAL_BALANCE = TrainingExperiment(
     ],
     [
         ACCURACY,
-        last_ten("test", "accuracy", True),
+        Quantity.last_ten("test", "accuracy", True),
         *(each for each in balance_quantities() if each.name.startswith("balance")),
     ],
     further=correlations,

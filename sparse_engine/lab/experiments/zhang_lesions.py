@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.analysis import find_planted_loops, lesion
-from sparse_engine.analysis.lesion import Lesions
-from sparse_engine.lab.experiments.training import (
-    Experiment,
-    Finished,
-    Plan,
-    Row,
-    TrainingExperiment,
-    Variant,
-)
+from sparse_engine.analysis.lesions import Lesions
+from sparse_engine.lab.experiments.training import Experiment, Plan, Row, Variant, train_variants
 from sparse_engine.lab.experiments.zhang import SOURCE
+from sparse_engine.lab.tasks.files import data_folder
+from sparse_engine.lab.train import StoredRun
 from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.models import SequenceModel
 from sparse_engine.nn import SparseRNN, SparseWeight
@@ -45,7 +39,7 @@ TRAINING = 40_000
 
 def published_networks() -> list[SequenceModel]:
     """Return the networks in the folder lesion of ``SPARSE_ENGINE_DATA``, if it is there."""
-    folder = _data() / "lesion"
+    folder = data_folder("lesion")
     if not folder.is_dir():
         return []
     return [read_network(each) for each in sorted(folder.iterdir()) if each.is_dir()]
@@ -92,14 +86,10 @@ def forecast_error(model: nn.Module) -> float:
 
 @cache
 def _windows() -> tuple[Tensor, Tensor]:
-    path = _data() / "mackey_glass" / "MackeyGlass_t17.txt"
+    path = data_folder("mackey_glass") / "MackeyGlass_t17.txt"
     series = torch.from_numpy(np.loadtxt(path, dtype=np.float32))[TRAINING:]
     windows = series.unfold(0, WINDOW + HORIZON, WINDOW)
     return windows[:, :WINDOW].T.unsqueeze(2), windows[:, WINDOW:]
-
-
-def _data() -> Path:
-    return Path(os.environ.get("SPARSE_ENGINE_DATA", "."))
 
 
 #: Random orders in which loops are removed.
@@ -107,7 +97,7 @@ ORDERS = 10
 #: Names of the curves of :class:`Lesions` that remove loops.
 KINDS = {"unbalanced": "unbalanced loops", "balanced": "balanced loops", "both": "all loops"}
 #: Settings of networks with planted loops, whose weights are trained and whose wiring stays.
-PLANTED = {"method": "static", "wiring": "planted"}
+PLANTED: dict[str, Any] = {"method": "static", "wiring": "planted"}
 FILES = "mackey-glass, published networks"
 NOTE = "published: means over ten networks, from their files"
 
@@ -124,7 +114,7 @@ class Lesioned:
     metric: str
     higher_is_better: bool
     published: tuple[float, float, float, float]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
 
 
 TASKS = {
@@ -154,14 +144,8 @@ class ZhangLesions(Experiment):
 
     def rows(self, plan: Plan) -> list[Row]:
         """Train networks with planted loops, remove the loops, and return what remains."""
-        training = TrainingExperiment(
-            self.name,
-            self.summary,
-            self.source,
-            [Variant(name, name, {**PLANTED, **task.settings}) for name, task in TASKS.items()],
-            [],
-        )
-        runs = training.train(plan)
+        variants = [Variant(name, name, PLANTED | task.settings) for name, task in TASKS.items()]
+        runs = train_variants(variants, plan)
         lesions = {
             name: [lesion_run(run, task) for run in runs[name]] for name, task in TASKS.items()
         }
@@ -175,7 +159,7 @@ class ZhangLesions(Experiment):
         return rows
 
 
-def lesion_run(run: Finished, task: Lesioned) -> Lesions:
+def lesion_run(run: StoredRun, task: Lesioned) -> Lesions:
     """Remove the planted loops of a trained network."""
 
     def evaluate(model: nn.Module) -> float:

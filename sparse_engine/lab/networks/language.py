@@ -10,20 +10,11 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from sparse_engine import nn as sparse
 from sparse_engine.lab.networks.limits import check_size
 from sparse_engine.lab.networks.recurrent import Network, layers_of
 from sparse_engine.models.language_model import LanguageModel
-from sparse_engine.nn import (
-    CELLS,
-    DropConnect,
-    EmbeddingDropout,
-    LockedDropout,
-    MixtureOfSoftmaxes,
-    Recurrent,
-    SparseEmbedding,
-    SparseLinear,
-    SparseWeight,
-)
+from sparse_engine.nn import CELLS, SparseLinear, SparseWeight
 
 
 @dataclass(frozen=True)
@@ -90,14 +81,16 @@ class LanguageNetwork(Network):
         check_size(self.hidden, self.density, positions)
         sizes = [self.embedding, *[self.hidden] * (self.layers - 1), self.last or self.hidden]
         decoder = self._head(sizes[-1], vocabulary, generator)
-        words = decoder.decoder if isinstance(decoder, MixtureOfSoftmaxes) else decoder
+        words = decoder.decoder if isinstance(decoder, sparse.MixtureOfSoftmaxes) else decoder
         if self.tied and words.in_features != self.embedding:
             raise ValueError(
                 "expected a last layer of as many units as the size of the words' vectors, "
                 f"{self.embedding}, where the weights are tied, found {words.in_features}"
             )
         return LanguageModel(
-            EmbeddingDropout(self._embedding(words, vocabulary, generator), self.word_dropout),
+            sparse.EmbeddingDropout(
+                self._embedding(words, vocabulary, generator), self.word_dropout
+            ),
             [self._layer(inputs, units, generator) for inputs, units in pairwise(sizes)],
             decoder,
             dropouts=(
@@ -110,7 +103,7 @@ class LanguageNetwork(Network):
         )
 
     def _dropout(self, p: float) -> nn.Module:
-        return LockedDropout(p) if self.locked else nn.Dropout(p)
+        return sparse.LockedDropout(p) if self.locked else nn.Dropout(p)
 
     def _layer(self, inputs: int, units: int, generator: torch.Generator) -> nn.Module:
         density = 1.0 if self.dense == "everything" else self.density
@@ -131,8 +124,8 @@ class LanguageNetwork(Network):
                     f"expected a cell that torch.nn has, one of {known}, where everything is "
                     f"dense, found {self.cell}"
                 )
-            layer = cast(Recurrent, layer).to_dense()
-        return DropConnect(layer, self.link_dropout) if self.link_dropout else layer
+            layer = cast(sparse.Recurrent, layer).to_dense()
+        return sparse.DropConnect(layer, self.link_dropout) if self.link_dropout else layer
 
     def _linear(
         self, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
@@ -148,14 +141,14 @@ class LanguageNetwork(Network):
 
     def _head(
         self, inputs: int, vocabulary: int, generator: torch.Generator
-    ) -> nn.Linear | SparseLinear | MixtureOfSoftmaxes:
+    ) -> nn.Linear | SparseLinear | sparse.MixtureOfSoftmaxes:
         features = inputs if self.experts == 1 else self.embedding
         decoder = self._linear(features, vocabulary, generator)
         self._draw(decoder.weight, generator)
         nn.init.zeros_(decoder.bias)
         if self.experts == 1:
             return decoder
-        return MixtureOfSoftmaxes(
+        return sparse.MixtureOfSoftmaxes(
             self._linear(inputs, self.experts, generator, bias=False),
             self._linear(inputs, self.experts * features, generator),
             decoder,
@@ -164,14 +157,14 @@ class LanguageNetwork(Network):
 
     def _embedding(
         self, decoder: nn.Linear | SparseLinear, vocabulary: int, generator: torch.Generator
-    ) -> nn.Embedding | SparseEmbedding:
+    ) -> nn.Embedding | sparse.SparseEmbedding:
         if self.tied:
             weight = decoder.weight
         else:
             weight = self._linear(self.embedding, vocabulary, generator, bias=False).weight
             self._draw(weight, generator)
         if isinstance(weight, SparseWeight):
-            return SparseEmbedding(weight)
+            return sparse.SparseEmbedding(weight)
         embedding = nn.utils.skip_init(nn.Embedding, vocabulary, self.embedding)
         embedding.weight = cast(nn.Parameter, weight)
         return embedding

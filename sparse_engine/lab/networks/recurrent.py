@@ -116,7 +116,6 @@ def layers_of(cell: str, *sizes: int, gain: float, **options: Any) -> Recurrent:
 
 @torch.no_grad()
 def _draw_input_weights(network: nn.Module, std: float, generator: torch.Generator) -> None:
-    """Draw the dense input weights of the first layer from N(0, std^2), and set biases to 0."""
     for name, parameter in network.named_parameters():
         if name.startswith("bias"):
             parameter.zero_()

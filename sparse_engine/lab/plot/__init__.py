@@ -17,3 +17,4 @@ from sparse_engine.lab.plot.picture import picture as picture
 from sparse_engine.lab.plot.structure import degrees as degrees
 from sparse_engine.lab.plot.structure import loops as loops
 from sparse_engine.lab.plot.structure import weights as weights
+from sparse_engine.lab.plot.wiring import wiring as wiring

@@ -12,7 +12,7 @@ from sparse_engine.lab.plot.picture import BLUE, DARK, GREY, RED, style
 
 if TYPE_CHECKING:
     from sparse_engine.analysis.annealing import Annealed
-    from sparse_engine.analysis.lesion import Lesions
+    from sparse_engine.analysis.lesions import Lesions
     from sparse_engine.lab.train import Comparison
 
 #: Points of the line of accepted proposals; one temperature may have only ten proposals.

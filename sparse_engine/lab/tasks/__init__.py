@@ -12,9 +12,7 @@ from sparse_engine.lab.tasks.generated import Adding as Adding
 from sparse_engine.lab.tasks.generated import CopyMemory as CopyMemory
 from sparse_engine.lab.tasks.generated import DelayedMatch as DelayedMatch
 from sparse_engine.lab.tasks.mackey_glass import MackeyGlass as MackeyGlass
-from sparse_engine.lab.tasks.mackey_glass import (
-    MackeyGlassContinuation as MackeyGlassContinuation,
-)
+from sparse_engine.lab.tasks.mackey_glass import MackeyGlassContinuation as MackeyGlassContinuation
 from sparse_engine.lab.tasks.mnist import MNIST as MNIST
 from sparse_engine.lab.tasks.mnist import MNISTMLP as MNISTMLP
 from sparse_engine.lab.tasks.mnist import FashionMNIST as FashionMNIST
@@ -31,6 +29,7 @@ from sparse_engine.lab.tasks.supervised import Supervised as Supervised
 from sparse_engine.lab.tasks.supervised import split as split
 from sparse_engine.lab.tasks.task import Step as Step
 from sparse_engine.lab.tasks.task import Task as Task
+from sparse_engine.lab.tasks.task import check_shares as check_shares
 from sparse_engine.lab.tasks.task import seeded as seeded
 from sparse_engine.lab.tasks.windows import Gesture as Gesture
 from sparse_engine.lab.tasks.windows import Person as Person
@@ -38,30 +37,7 @@ from sparse_engine.lab.tasks.word_language import PennTreebank as PennTreebank
 from sparse_engine.lab.tasks.word_language import WikiText2 as WikiText2
 from sparse_engine.lab.tasks.word_language import WordLanguage as WordLanguage
 
-#: The tasks that the command line knows, by name.
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
-        Adding,
-        CIFAR10,
-        COIL20,
-        COIL20RBM,
-        CopyMemory,
-        DelayedMatch,
-        Digits,
-        FashionMNIST,
-        Gesture,
-        JapaneseVowels,
-        Laser,
-        Lung,
-        MackeyGlass,
-        MackeyGlassContinuation,
-        Madelon,
-        MNIST,
-        MNISTMLP,
-        PennTreebank,
-        Person,
-        SMS,
-        WikiText2,
-    )
-}
+_TYPES: list[type[Task]] = [each for each in [*globals().values()] if isinstance(each, type)]
+_NAMED = [each for each in _TYPES if issubclass(each, Task) and "name" in vars(each)]
+#: The tasks that the command line knows, by name: every task above that has one.
+TASKS: dict[str, type[Task]] = {task.name: task for task in sorted(_NAMED, key=lambda t: t.name)}

@@ -52,7 +52,6 @@ class CIFAR10(FromFiles, FeatureClassification):
         "dense_output": True,
         "activation": "srelu",
         "dropout": 0.3,
-        "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9},
         "steps": 450 * 1000,
         "every": 450,

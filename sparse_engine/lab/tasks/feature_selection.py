@@ -30,18 +30,12 @@ COIL20_FILE = DataFile(
 )
 LUNG_FILE = DataFile("lung", "lung.mat", f"{SCIKIT_FEATURE}lung.mat")
 SITE = "https://archive.ics.uci.edu/ml/machine-learning-databases/madelon/"
-#: SHA-256 of each file by its path at the site.
+#: SHA-256 of each file by the end of its name.
 HASHES = {
-    "MADELON/madelon_train.data": (
-        "0b6e37711efdc7ab74250c51e7d6966bffd9f8f2b0e9971e882c3a7a380c2314"
-    ),
-    "MADELON/madelon_train.labels": (
-        "10bffcc3b017467cb810d326b931951adcbde2b4870faf981da2991993b48689"
-    ),
-    "MADELON/madelon_valid.data": (
-        "cb9a46475147de1a58d9f15ef4c318e5b85de344e0f9ab92626fa446aa815dc9"
-    ),
-    "madelon_valid.labels": "1aa311db914031ce44fc1dcf00fe4a0c31becb6c5c4e809db7fec13eead58fcc",
+    "train.data": "0b6e37711efdc7ab74250c51e7d6966bffd9f8f2b0e9971e882c3a7a380c2314",
+    "train.labels": "10bffcc3b017467cb810d326b931951adcbde2b4870faf981da2991993b48689",
+    "valid.data": "cb9a46475147de1a58d9f15ef4c318e5b85de344e0f9ab92626fa446aa815dc9",
+    "valid.labels": "1aa311db914031ce44fc1dcf00fe4a0c31becb6c5c4e809db7fec13eead58fcc",
 }
 CLASSES = {"-1": 0, "1": 1}
 
@@ -65,7 +59,6 @@ class COIL20(FromFiles, FeatureClassification):
         "hidden": [1000, 1000, 1000],
         "activation": "all_relu",
         "dropout": 0.3,
-        "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
         "steps": 27 * 100,
         "every": 27,
@@ -143,11 +136,9 @@ class Lung(FromFiles, FeatureClassification):
         "density": set_density(20, 3312, 3000, 3000, 3000, 5),
         "hidden": [3000, 3000, 3000],
         "initial_std": 0.1,
-        "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-3},
         "steps": 57 * 100,
         "every": 57,
-        "evaluate_every": 57,
         "save_every": 570,
     }
 
@@ -182,25 +173,24 @@ class Madelon(FromFiles, FeatureClassification):
         "activation": "all_relu",
         "slope": 0.5,
         "dropout": 0.3,
-        "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 1e-2},
         "steps": 56 * 100,
         "every": 56,
-        "evaluate_every": 56,
     }
 
     def load(self) -> Mapping[str, Examples]:
         """Read, split and standardize the examples."""
-        data, labels, more_data, more_labels = (
-            DataFile(self.name, path.rsplit("/", 1)[-1], SITE + path, sha256).find(self.data)
-            for path, sha256 in HASHES.items()
-        )
+        data, labels, more_data, more_labels = (self._file(end).find(self.data) for end in HASHES)
         train = self._read(data, labels, 2000)
         test = self._read(more_data, more_labels, 600)
         return standardized({"train": train[:1800], "validation": train[1800:], "test": test})
 
+    def _file(self, end: str) -> DataFile:
+        name = f"madelon_{end}"
+        path = name if end == "valid.labels" else f"MADELON/{name}"
+        return DataFile(self.name, name, SITE + path, HASHES[end])
+
     def _read(self, data: Path, labels: Path, count: int) -> Examples:
-        """Read the features and classes of a number of examples."""
         # A space follows each number, also the last of a line.
         lines = read_lines(data, self.features + 1, separator=" ")
         features = [line.floats(0, self.features) for line in lines]

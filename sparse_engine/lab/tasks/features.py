@@ -21,6 +21,7 @@ SET_RECIPE: Mapping[str, Any] = {
     "scheduler": "constant",
     "clip_value": None,
     "fraction": 0.3,
+    "learning_rate": 0.01,
 }
 
 

@@ -19,6 +19,11 @@ VARIABLE = "SPARSE_ENGINE_DATA"
 DAY = 86_400  # seconds
 
 
+def data_folder(dataset: str) -> Path:
+    """Return the folder of a data set in ``$SPARSE_ENGINE_DATA``, else in the current folder."""
+    return Path(os.environ.get(VARIABLE, "."), dataset)
+
+
 @dataclass(frozen=True)
 class DataFile:
     """File of a data set, and where it comes from.
@@ -50,7 +55,7 @@ class DataFile:
         """
         given = folder
         if given is None and VARIABLE in os.environ:
-            given = Path(os.environ[VARIABLE], self.dataset)
+            given = data_folder(self.dataset)
         if given is not None:
             for name in filter(None, (self.name, self.member)):
                 if (given / name).is_file():

@@ -30,19 +30,14 @@ class Adding(Generated, Regression):
     recipe: ClassVar[dict[str, Any]] = {
         "steps": 3000,
         "every": 100,
-        "evaluate_every": 100,
         "learning_rate": 0.005,
         "cell": "gru",
         "hidden": 64,
         "density": 0.2,
     }
+    least = Generated.least | {"length": 2}
     features: ClassVar[int] = 2
     answers: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 2:
-            raise ValueError(f"expected length of at least 2, found {self.length}")
 
     @property
     def steps(self) -> int:
@@ -95,7 +90,6 @@ class CopyMemory(AnswersAtEnd):
     recipe: ClassVar[dict[str, Any]] = {
         "steps": 5000,
         "every": 100,
-        "evaluate_every": 100,
         "learning_rate": 0.003,
         "cell": "gru",
         "hidden": 128,
@@ -105,13 +99,9 @@ class CopyMemory(AnswersAtEnd):
     answer_steps: ClassVar[int] = 10
     #: The number of different symbols; the next two inputs are the blank and the sign.
     symbols: ClassVar[int] = 8
+    least = Generated.least | {"delay": 1}
     features: ClassVar[int] = 10
     answers: ClassVar[int] = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.delay < 1:
-            raise ValueError(f"expected delay of at least 1, found {self.delay}")
 
     @property
     def steps(self) -> int:
@@ -153,7 +143,6 @@ class DelayedMatch(AnswersAtEnd):
     recipe: ClassVar[dict[str, Any]] = {
         "steps": 2000,
         "every": 50,
-        "evaluate_every": 50,
         "learning_rate": 0.003,
         "cell": "gru",
         "hidden": 64,
@@ -161,18 +150,12 @@ class DelayedMatch(AnswersAtEnd):
     }
     #: The number of directions, and of inputs in the ring.
     directions: ClassVar[int] = 8
+    least = Generated.least | {"delay": 0, "noise": 0}
     features: ClassVar[int] = 9
     answers: ClassVar[int] = 3
     fixation_steps: ClassVar[int] = 3
     stimulus_steps: ClassVar[int] = 5
     answer_steps: ClassVar[int] = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.delay < 0:
-            raise ValueError(f"expected delay of at least 0, found {self.delay}")
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"expected noise of at least 0, found {self.noise}")
 
     @property
     def steps(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.lab.networks import RecurrentNetwork
+from sparse_engine.lab.tasks.sequences import Sequences
+from sparse_engine.lab.tasks.supervised import Examples, Regression
 from sparse_engine.lab.tasks.task import Step, Task
 from sparse_engine.models import SequenceModel
 
@@ -49,7 +52,7 @@ def series(length: int, *, tau: int = 17, seed: int = 0, interval: float = 1.0) 
 
 
 @dataclass(frozen=True)
-class MackeyGlass(Task):
+class MackeyGlass(Sequences, Regression):
     """Forecasting task of Zhang et al. (Communications Physics 2023), at their sizes.
 
     The 40,000 training values are split into 12 rows. Window k of a row has its values 500 k to
@@ -59,60 +62,41 @@ class MackeyGlass(Task):
 
     name = "mackey-glass"
     summary = "forecast 50 values of a chaotic series from 500"
-    metric = "mse"
     splits = ("validation",)
     recipe: ClassVar[dict[str, Any]] = {"steps": 6060, "input_std": 1.0}
 
+    batch_size: int = 12
+    """Windows in a batch."""
     series_seed: int = 0
     """Seed of the series."""
 
     window: ClassVar[int] = 500
-    horizon: ClassVar[int] = 50
+    features: ClassVar[int] = 1
+    answers: ClassVar[int] = 50
     rows: ClassVar[int] = 12
     train_size: ClassVar[int] = 40_000
     validation_size: ClassVar[int] = 10_000
 
-    @cached_property
-    def _series(self) -> Tensor:
-        values = series(self.train_size + self.validation_size, seed=self.series_seed)
-        return torch.from_numpy(values).to(torch.get_default_dtype())
-
-    def _windows(self, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Return window ``number`` of each row, ``[window, rows, 1]``, and its target."""
-        start = number * self.window
-        end = start + self.window
-        return rows[:, start:end].t().unsqueeze(2), rows[:, end : end + self.horizon]
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the input ``[500, 12, 1]`` and the target ``[12, 50]`` of a step's number."""
+    def load(self) -> Mapping[str, Examples]:
+        """Cut the series into windows ``[500, 1]`` and their targets ``[50]``."""
+        drawn = series(self.train_size + self.validation_size, seed=self.series_seed)
+        values = torch.from_numpy(drawn).to(torch.get_default_dtype())
         length = self.train_size // self.rows
-        rows = self._series[: self.rows * length].view(self.rows, length)
-        return self._windows(rows, step % ((length - self.horizon) // self.window))
+        rows = values[: self.train_size].unfold(0, length, length)
+        held_out = values[None, self.train_size :]
+        return {"train": self._windows(rows), "validation": self._windows(held_out)}
 
-    @cached_property
-    def validation(self) -> tuple[Tensor, Tensor]:
-        """All validation windows as one batch: ``[500, 19, 1]`` and ``[19, 50]``."""
-        held_out = self._series[None, self.train_size :]
-        count = (self.validation_size - self.horizon) // self.window
-        pairs = [self._windows(held_out, number) for number in range(count)]
-        return torch.cat([x for x, _ in pairs], 1), torch.cat([y for _, y in pairs])
+    def _windows(self, rows: Tensor) -> Examples:
+        """Return the first window of each row with its target, then the second, and so on."""
+        windows = rows.unfold(1, self.window + self.answers, self.window).transpose(0, 1)
+        windows = windows.flatten(0, 1)
+        return Examples(windows[:, : self.window, None], windows[:, self.window :])
 
-    def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> SequenceModel:
-        """Make a network of one input with a linear readout of its last state."""
-        positions = self.window * self.rows
-        recurrent = network.recurrent(1, generator=generator, positions=positions)
-        return SequenceModel(recurrent, self.horizon, generator=generator)
-
-    def loss(self, model: nn.Module, step: Step) -> Tensor:
-        """Return the mean squared error on the step's batch."""
-        x, y = self.batch(step.number)
-        return nn.functional.mse_loss(model(x), y)
-
-    @torch.no_grad()
-    def evaluate(self, model: nn.Module, split: str = "validation") -> dict[str, float]:
-        """Return the mean squared error over the validation windows."""
-        x, y = self.validation
-        return {"mse": nn.functional.mse_loss(model(x), y).item()}
+    def batch(self, step: Step) -> Examples:
+        """Return this rank's share of the windows of a step, one of each row."""
+        first = step.number % self.batches * self.batch_size
+        windows = self.examples["train"][first : first + self.batch_size]
+        return windows[step.share(self.batch_size)]
 
 
 def smape(forecast: Tensor, values: Tensor) -> float:
@@ -149,7 +133,6 @@ class MackeyGlassContinuation(Task):
     recipe: ClassVar[dict[str, Any]] = {
         "steps": 1000,
         "every": 50,
-        "evaluate_every": 50,
         "learning_rate": 5e-3,
         "cell": "lstm",
         "hidden": 100,

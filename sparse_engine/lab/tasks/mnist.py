@@ -14,33 +14,25 @@ import torch
 from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.lab.tasks.files import FromFiles
 from sparse_engine.lab.tasks.readers import read_images
-from sparse_engine.lab.tasks.sequences import ImageSequences
+from sparse_engine.lab.tasks.sequences import ZHANG_RECIPE, ImageSequences
 from sparse_engine.lab.tasks.supervised import Examples
 from sparse_engine.lab.tasks.task import seeded
 from sparse_engine.models import set_density
 
 SITE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-#: SHA-256 of the images and labels.
+#: SHA-256 of each file by the beginning of its name.
 HASHES = {
-    "train": (
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    ),
-    "t10k": (
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    ),
+    "train-images-idx3": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 FASHION_SITE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_HASHES = {
-    "train": (
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    ),
-    "t10k": (
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    ),
+    "train-images-idx3": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "train-labels-idx1": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "t10k-images-idx3": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "t10k-labels-idx1": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
 
 
@@ -64,15 +56,13 @@ class MNIST(FromFiles, ImageSequences):
     name = "mnist"
     summary = "written digits of 28 x 28 pixels, row by row or pixel by pixel"
     recipe: ClassVar[dict[str, Any]] = {
+        **ZHANG_RECIPE,
         "steps": 10_050,
         "every": 50,
         "evaluate_every": 250,
         "learning_rate": 1e-3,
-        "method": "set",
         "fraction": 0.2,
         "hidden": 150,
-        "gain": 1.73,
-        "unscaled": True,
         "input_std": 0.189,
         "readout_std": 1.0,
     }
@@ -130,11 +120,9 @@ class MNISTMLP(FromFiles, FeatureClassification):
         **SET_RECIPE,
         "density": set_density(11, 784, 512, 128, 10),
         "hidden": [512, 128],
-        "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
         "steps": 107 * 20,
         "every": 107,
-        "evaluate_every": 107,
     }
 
     def load(self) -> Mapping[str, Examples]:

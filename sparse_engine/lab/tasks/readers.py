@@ -16,9 +16,6 @@ import torch
 from sparse_engine.lab.tasks.files import DataFile
 from sparse_engine.lab.tasks.supervised import Examples
 
-#: SHA-256 of the images and of the labels of each part of MNIST and its relatives.
-Hashes = Mapping[str, tuple[str, str]]
-
 
 @dataclass(frozen=True)
 class Line:
@@ -124,7 +121,7 @@ def read_idx(path: Path, *item: int) -> np.ndarray:
 
 
 def read_images(
-    part: str, *, dataset: str, site: str, hashes: Hashes, folder: Path | None
+    part: str, *, dataset: str, site: str, hashes: Mapping[str, str], folder: Path | None
 ) -> Examples:
     """Read images of 28 x 28 grey levels, scaled to [0, 1], ``[images, 784]``, and their classes.
 
@@ -132,14 +129,13 @@ def read_images(
         part: ``train`` or ``t10k``, with which the names of the files begin.
         dataset: name of the data set's folder.
         site: address of the files.
-        hashes: hashes of the files.
+        hashes: SHA-256 of each file by the beginning of its name, such as ``t10k-images-idx3``.
         folder: folder of the files; None for the usual places.
     """
-    names = (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz")
-    found = [
-        DataFile(dataset, name, site + name, sha256).find(folder)
-        for name, sha256 in zip(names, hashes[part], strict=True)
-    ]
+    found = []
+    for start in (f"{part}-images-idx3", f"{part}-labels-idx1"):
+        name = f"{start}-ubyte.gz"
+        found.append(DataFile(dataset, name, site + name, hashes[start]).find(folder))
     images, labels = read_idx(found[0], 28, 28), read_idx(found[1])
     if len(images) != len(labels):
         raise ValueError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +15,11 @@ from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.supervised import Classification, Examples, Supervised
 from sparse_engine.lab.tasks.task import Step, seeded
 from sparse_engine.models import SequenceModel
+
+#: Settings of the published SET runs of Zhang et al. (2023).
+ZHANG_RECIPE: dict[str, Any] = {"method": "set", "fraction": 0.1, "gain": 1.73, "unscaled": True}
+#: Settings of small networks, which are not published.
+SMALL_RECIPE: dict[str, Any] = {"learning_rate": 0.003, "hidden": 128, "density": 0.05}
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,15 @@ class Generated(Sequences):
     held_out: int = 1000
     """Examples for validation, and as many for test."""
 
+    #: Least values of settings.
+    least: ClassVar[dict[str, float]] = {"batch_size": 1, "held_out": 1}
+
     def __post_init__(self) -> None:
-        for name in ("batch_size", "held_out"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, found {getattr(self, name)}")
+        for name, bound in self.least.items():
+            if not bound <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"expected {name} of at least {bound}, found {getattr(self, name)}"
+                )
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Examples:

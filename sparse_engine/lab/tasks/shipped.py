@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.lab.tasks.sequences import ImageSequences, Sequences
+from sparse_engine.lab.tasks.sequences import SMALL_RECIPE, ImageSequences, Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, Regression, split
 from sparse_engine.lab.tasks.task import seeded
 
@@ -25,14 +25,7 @@ class Digits(ImageSequences):
 
     name = "digits"
     summary = "written digits of 8 x 8 pixels, row by row or pixel by pixel"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 2000,
-        "every": 50,
-        "evaluate_every": 50,
-        "learning_rate": 0.003,
-        "hidden": 128,
-        "density": 0.05,
-    }
+    recipe: ClassVar[dict[str, Any]] = {**SMALL_RECIPE, "steps": 2000, "every": 50}
     answers: ClassVar[int] = 10
     side: ClassVar[int] = 8
 
@@ -59,14 +52,7 @@ class JapaneseVowels(Sequences, Classification):
 
     name = "japanese-vowels"
     summary = "speaker of a vowel, from sequences of unequal lengths"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 700,
-        "every": 35,
-        "evaluate_every": 35,
-        "learning_rate": 0.003,
-        "hidden": 128,
-        "density": 0.05,
-    }
+    recipe: ClassVar[dict[str, Any]] = {**SMALL_RECIPE, "steps": 700, "every": 35}
     steps: ClassVar[int] = 29
     features: ClassVar[int] = 12
     answers: ClassVar[int] = 9
@@ -102,14 +88,7 @@ class Laser(Sequences, Regression):
 
     name = "laser"
     summary = "next intensity of a chaotic laser"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 3000,
-        "every": 100,
-        "evaluate_every": 100,
-        "learning_rate": 0.003,
-        "hidden": 128,
-        "density": 0.05,
-    }
+    recipe: ClassVar[dict[str, Any]] = {**SMALL_RECIPE, "steps": 3000, "every": 100}
     metric = "nmse"
     every_step = True
     steps: ClassVar[int] = 100

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
 from sparse_engine.lab.tasks.readers import read_lines
-from sparse_engine.lab.tasks.sequences import Sequences
+from sparse_engine.lab.tasks.sequences import ZHANG_RECIPE, Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, split
 from sparse_engine.lab.tasks.task import seeded
 from sparse_engine.models import SequenceModel
@@ -60,15 +60,11 @@ class SMS(FromFiles, Sequences, Classification):
     name = "sms"
     summary = "tell spam from other short messages, word by word"
     recipe: ClassVar[dict[str, Any]] = {
+        **ZHANG_RECIPE,
         "steps": 3535,
         "every": 35,
-        "evaluate_every": 35,
         "learning_rate": 2e-3,
-        "method": "set",
-        "fraction": 0.1,
         "hidden": 100,
-        "gain": 1.73,
-        "unscaled": True,
         "input_std": 0.141,
         "readout_std": 0.088,
         "step_dropout": 0.3,

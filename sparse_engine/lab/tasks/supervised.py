@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.lab.tasks.task import Step, Task, seeded
+from sparse_engine.lab.tasks.task import Step, Task, check_shares, seeded
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,17 @@ class Supervised(Task):
             )
         return count // self.batch_size
 
+    def check_ranks(self, ranks: int) -> None:
+        """Raise ValueError for a batch that ranks cannot share equally."""
+        check_shares(self.batch_size, ranks)
+
     def batch(self, step: Step) -> Examples:
-        """Return the examples of a step."""
+        """Return this rank's share of the examples of a step."""
         epoch, number = divmod(step.number, self.batches)
         order = _order(len(self.examples["train"]), step.seed, epoch)
         start = number * self.batch_size
-        return self.examples["train"][order[start : start + self.batch_size]]
+        chosen = order[start : start + self.batch_size]
+        return self.examples["train"][chosen[step.share(self.batch_size)]]
 
     def outputs(self, model: nn.Module, examples: Examples) -> Tensor:
         """Return the model's outputs, examples first."""

@@ -23,16 +23,25 @@ class Step:
         memory: tensors that last from step to step, such as carried states. The task may add and
             replace entries, which checkpoints save.
         rate: factor of the learning rate for this step; the task may change it.
+        rank: number of this process among those that train the model together.
+        ranks: number of these processes.
     """
 
     number: int
     seed: int = 0
     memory: dict[str, Tensor] = field(default_factory=dict)
     rate: float = 1.0
+    rank: int = 0
+    ranks: int = 1
 
     def generator(self) -> torch.Generator:
-        """Return a generator of random numbers that follows from the seed and the step alone."""
-        return seeded(self.seed, self.number)
+        """Return a generator of random numbers that follows from the seed, step and rank alone."""
+        return seeded(self.seed, self.number, *([self.rank] if self.rank else []))
+
+    def share(self, count: int) -> slice:
+        """Return this rank's share of the ``count`` examples of the step's batch."""
+        size = count // self.ranks
+        return slice(self.rank * size, (self.rank + 1) * size)
 
 
 def seeded(*numbers: int) -> torch.Generator:
@@ -42,6 +51,14 @@ def seeded(*numbers: int) -> torch.Generator:
         # The multiplier and increment of Knuth's MMIX generator spread neighbouring numbers.
         state = (state ^ number) * 6364136223846793005 + 1442695040888963407
     return torch.Generator().manual_seed(state & (2**63 - 1))
+
+
+def check_shares(batch_size: int, ranks: int) -> None:
+    """Raise ValueError for a batch that ranks cannot share equally."""
+    if batch_size % ranks:
+        raise ValueError(
+            f"expected a batch that {ranks} ranks share equally, found {batch_size} examples in it"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,8 @@ class Task(ABC):
         higher_is_better: whether a greater metric is a better one.
         splits: names of the parts of the data that :meth:`evaluate` knows.
         network: kind of network that :meth:`build` takes.
-        recipe: published settings of a run of this task, by their names on the command line.
+        recipe: published settings of a run of this task, by their names on the command line. A
+            recipe without ``evaluate_every`` evaluates at each rewiring.
     """
 
     name: ClassVar[str]
@@ -72,6 +90,17 @@ class Task(ABC):
 
     def prepare(self) -> None:  # noqa: B027
         """Read the data, so that files that cannot be read are refused before a run begins."""
+
+    def check_ranks(self, ranks: int) -> None:
+        """Raise ValueError where :meth:`loss` cannot share a batch among ranks.
+
+        A task whose loss is a mean over ``step.share(batch_size)`` returns :func:`check_shares`.
+        """
+        if ranks > 1:
+            raise ValueError(
+                f"expected a task that shares its batches among ranks, found {self.name}; train it "
+                "in one process"
+            )
 
     @abstractmethod
     def build(self, network: Any, *, generator: torch.Generator) -> nn.Module:

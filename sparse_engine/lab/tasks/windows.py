@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
 from sparse_engine.lab.tasks.readers import Line, read_lines
-from sparse_engine.lab.tasks.sequences import Sequences
+from sparse_engine.lab.tasks.sequences import ZHANG_RECIPE, Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, split
 
 GESTURES = "https://archive.ics.uci.edu/static/public/302/gesture+phase+segmentation.zip"
@@ -140,15 +140,11 @@ class Gesture(Windows):
     summary = "phase of a gesture at each step, from velocities of hands"
     split_seed = 23489
     recipe: ClassVar[dict[str, Any]] = {
+        **ZHANG_RECIPE,
         "steps": 2814,
         "every": 14,
-        "evaluate_every": 14,
         "learning_rate": 2e-2,
-        "method": "set",
-        "fraction": 0.1,
         "hidden": 128,
-        "gain": 1.73,
-        "unscaled": True,
         "input_std": 1.0,
         "readout_std": 1.0,
     }
@@ -192,16 +188,12 @@ class Person(Windows):
     summary = "activity of a person at each step, from positions of four tags"
     split_seed = 27731
     recipe: ClassVar[dict[str, Any]] = {
+        **ZHANG_RECIPE,
         "steps": 11_413,
         "every": 113,
-        "evaluate_every": 113,
         "learning_rate": 5e-3,
-        "method": "set",
-        "fraction": 0.1,
         "cell": "neural_ode",
         "hidden": 64,
-        "gain": 1.73,
-        "unscaled": True,
     }
     features: ClassVar[int] = 7
     answers: ClassVar[int] = 7

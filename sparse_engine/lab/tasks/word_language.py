@@ -84,7 +84,6 @@ class WordLanguage(FromFiles, Task):
 
     @cached_property
     def _texts(self) -> dict[str, list[str]]:
-        """The words of each split."""
         names = [name for name in self.files if not (self.small and name == "train")]
         texts = {name: read_words(self.files[name].find(self.data)) for name in names}
         if self.small:
@@ -138,7 +137,6 @@ class WordLanguage(FromFiles, Task):
         return loss
 
     def _length(self, step: Step) -> int:
-        """Return the number of words that a step reads of each stream."""
         if not self.varied:
             return self.bptt
         generator = step.generator()
@@ -171,6 +169,22 @@ AVERAGED: dict[str, Any] = {
     "clip_norm": 0.25,
     "method": "selfish",
 }
+#: Settings of three-layer networks of AWD-LSTM at the density of Selfish-RNN.
+AWD: dict[str, Any] = {
+    "bptt": 70,
+    "varied": True,
+    "evaluation_streams": 10,
+    "fraction": 0.5,
+    "density": 0.45,
+    "gain": 0.671,
+    "hidden": 1150,
+    "layers": 3,
+    "tied": True,
+    "locked": True,
+    "word_dropout": 0.1,
+    "activation_penalty": 2.0,
+    "slowness_penalty": 1.0,
+}
 
 
 def _penn(name: str, sha256: str) -> DataFile:
@@ -202,7 +216,6 @@ class PennTreebank(WordLanguage):
         **AVERAGED,
         "steps": 132_800,
         "every": 1328,
-        "evaluate_every": 1328,
         "learning_rate": 40.0,
         "fraction": 0.8,
         "density": 0.33,
@@ -231,30 +244,17 @@ class WikiText2(WordLanguage):
     }
     recipe: ClassVar[dict[str, Any]] = {
         **AVERAGED,
+        **AWD,
         "steps": 1_990_000,
         "every": 1990,
-        "evaluate_every": 1990,
         "batch_size": 15,
-        "bptt": 70,
-        "varied": True,
-        "evaluation_streams": 10,
         "learning_rate": 15.0,
-        "fraction": 0.5,
-        "density": 0.45,
-        "gain": 0.671,
         "embedding": 300,
-        "hidden": 1150,
         "last": 650,
-        "layers": 3,
-        "tied": True,
         "experts": 15,
-        "locked": True,
-        "word_dropout": 0.1,
         "input_dropout": 0.55,
         "between_dropout": 0.2,
         "output_dropout": 0.4,
         "expert_dropout": 0.29,
         "link_dropout": 0.5,
-        "activation_penalty": 2.0,
-        "slowness_penalty": 1.0,
     }

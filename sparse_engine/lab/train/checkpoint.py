@@ -77,7 +77,7 @@ class Checkpoint:
         entries |= {f"rewiring.{name}": value for name, value in self.rewiring.items()}
         entries |= {f"memory.{name}": value.detach() for name, value in self.memory.items()}
         tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
-        content = save_tensors(separate(tensors))
+        content = save_tensors(unshare_memory(tensors))
         tensor_file = f"checkpoint-{self.step:08d}.safetensors"
         write_atomically(folder / tensor_file, content)
         record = {
@@ -153,7 +153,7 @@ class Checkpoint:
         )
 
 
-def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unshare_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors contiguous, and each in memory of its own, as a file needs them."""
     seen: set[int] = set()
     separated = {}

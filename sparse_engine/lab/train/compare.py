@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparse_engine.lab.tables import aligned
+from sparse_engine.lab.tables import aligned, shown
 from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.config import flattened
 from sparse_engine.lab.train.paired import PairedTest, holm, paired_test
@@ -165,15 +165,15 @@ class Comparison:
         table[0] += compared if self.tests else []
         for row in self.rows():
             cells = [row["group"], str(row["n"])]
-            cells += [_number(row[name]) for name in ("mean", "sd", "validation")]
-            cells += [f"{row['links']:,.0f}", _number(row["seconds"])]
+            cells += [shown(row[name]) for name in ("mean", "sd", "validation")]
+            cells += [f"{row['links']:,.0f}", shown(row["seconds"])]
             if "pairs" in row:
                 cells += [
                     f"{row['difference']:+.4g}",
-                    " .. ".join(map(_number, row["interval"] or [None])),
-                    *(_number(row[name]) for name in ("t_p", "t_p_holm")),
-                    f"{_number(row['rank_p'])} {row['rank_test']}",
-                    _number(row["rank_p_holm"]),
+                    " .. ".join(map(shown, row["interval"] or [None])),
+                    *(shown(row[name]) for name in ("t_p", "t_p_holm")),
+                    f"{shown(row['rank_p'])} {row['rank_test']}",
+                    shown(row["rank_p_holm"]),
                 ]
             table.append(cells + [""] * (len(table[0]) - len(cells)))
         lines = [aligned(table)]
@@ -231,7 +231,6 @@ def compare(
 
 
 def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
-    """Return the runs of each group by seed, with the groups by name."""
     groups: dict[str, dict[int, StoredRun]] = {}
     for run, name in zip(runs, _names(runs), strict=True):
         members = groups.setdefault(name, {})
@@ -254,13 +253,12 @@ def _names(runs: Sequence[StoredRun]) -> list[str]:
     for head, own in zip(heads, settings, strict=True):
         alike = [each for each, other in zip(settings, heads, strict=True) if other == head]
         chosen = [*first, *_differing(alike, [name for name in own if name not in NAMES])]
-        shown = [_shown(name, own[name]) for name in chosen if name in own]
-        names.append(" ".join(shown) or str(own["method.name"]))
+        texts = [_shown(name, own[name]) for name in chosen if name in own]
+        names.append(" ".join(texts) or str(own["method.name"]))
     return names
 
 
 def _differing(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return the names of the settings that are not the same everywhere."""
     return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
 
 
@@ -273,7 +271,3 @@ def _settings(run: StoredRun) -> dict[str, Any]:
 
 def _shown(name: str, value: object) -> str:
     return str(value) if name in NAMES else f"{name.rpartition('.')[2]}={value}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

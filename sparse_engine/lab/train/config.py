@@ -73,7 +73,8 @@ class Config:
     def of(cls, task: Task, **settings: Any) -> Config:
         """Return the settings of a task's published run, with some replaced by :meth:`replaced`."""
         config = cls(task, task.network(), Method(final_density=Network().density))
-        return config.replaced(**{**task.recipe, **settings})
+        evaluations = {"evaluate_every": task.recipe.get("every", config.evaluate_every)}
+        return config.replaced(**{**evaluations, **task.recipe, **settings})
 
     @classmethod
     def published(cls, name: str, **settings: Any) -> Config:

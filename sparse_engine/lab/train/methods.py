@@ -9,29 +9,9 @@ import tyro
 from torch import nn
 from torch.optim import Optimizer
 
+from sparse_engine import topology
 from sparse_engine.lab.train.optimization import Options
-from sparse_engine.topology import (
-    CHT,
-    DSR,
-    GSE,
-    ITOP,
-    MEST,
-    SET,
-    SNFS,
-    CHTs,
-    CHTss,
-    DeepR,
-    GradualPruning,
-    GraNet,
-    ImportanceSET,
-    NarangPruning,
-    NarangRamp,
-    PeriodicDeepR,
-    Rewiring,
-    RigL,
-    Selfish,
-    Static,
-)
+from sparse_engine.topology import Rewiring
 
 
 @dataclass(frozen=True)
@@ -65,24 +45,24 @@ _SPARSIFYING = (*_FALLING, "start", "density")
 
 #: Methods by their names on the command line.
 METHODS = {
-    "set": MethodEntry(SET, _CONSTANT),
-    "importance-set": MethodEntry(ImportanceSET, _CONSTANT),
-    "rigl": MethodEntry(RigL, _FALLING),
-    "gse": MethodEntry(GSE, _FALLING),
-    "snfs": MethodEntry(SNFS, (*_FALLING, "window")),
-    "dsr": MethodEntry(DSR, _CONSTANT),
-    "itop": MethodEntry(ITOP, _FALLING),
-    "mest": MethodEntry(MEST, _FALLING),
-    "cht": MethodEntry(CHT, _CONSTANT),
-    "chts": MethodEntry(CHTs, _FALLING),
-    "chtss": MethodEntry(CHTss, _SPARSIFYING),
-    "selfish": MethodEntry(Selfish, _FALLING),
-    "deep-r": MethodEntry(PeriodicDeepR, ("every", "seed")),
-    "deep-r-langevin": MethodEntry(DeepR, ("seed",)),
-    "granet": MethodEntry(GraNet, _SPARSIFYING),
-    "pruning": MethodEntry(GradualPruning, ("start", "density", "last", "every")),
-    "narang": MethodEntry(NarangPruning, ("density", "ramp", "every")),
-    "static": MethodEntry(Static, ()),
+    "set": MethodEntry(topology.SET, _CONSTANT),
+    "importance-set": MethodEntry(topology.ImportanceSET, _CONSTANT),
+    "rigl": MethodEntry(topology.RigL, _FALLING),
+    "gse": MethodEntry(topology.GSE, _FALLING),
+    "snfs": MethodEntry(topology.SNFS, (*_FALLING, "window")),
+    "dsr": MethodEntry(topology.DSR, _CONSTANT),
+    "itop": MethodEntry(topology.ITOP, _FALLING),
+    "mest": MethodEntry(topology.MEST, _FALLING),
+    "cht": MethodEntry(topology.CHT, _CONSTANT),
+    "chts": MethodEntry(topology.CHTs, _FALLING),
+    "chtss": MethodEntry(topology.CHTss, _SPARSIFYING),
+    "selfish": MethodEntry(topology.Selfish, _FALLING),
+    "deep-r": MethodEntry(topology.PeriodicDeepR, ("every", "seed")),
+    "deep-r-langevin": MethodEntry(topology.DeepR, ("seed",)),
+    "granet": MethodEntry(topology.GraNet, _SPARSIFYING),
+    "pruning": MethodEntry(topology.GradualPruning, ("start", "density", "last", "every")),
+    "narang": MethodEntry(topology.NarangPruning, ("density", "ramp", "every")),
+    "static": MethodEntry(topology.Static, ()),
 }
 
 SUMMARIES = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
@@ -140,7 +120,7 @@ class Method:
             )
         if "ramp" in entry.takes:
             epochs = max(1, steps // self.every)
-            arguments["ramp"] = NarangRamp.of_epochs(epochs, steps_per_epoch=self.every)
+            arguments["ramp"] = topology.NarangRamp.of_epochs(epochs, steps_per_epoch=self.every)
         taken = {name: arguments[name] for name in entry.takes}
         try:
             return entry.kind(model, optimizer, **taken | dict(self.method_options))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from torch import nn
 
 from sparse_engine.files import write_atomically
-from sparse_engine.lab.tasks import Task
+from sparse_engine.lab.tasks import Task, seeded
+from sparse_engine.lab.train.checkpoint import Checkpoint
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.log import Scores, read_metrics
 from sparse_engine.lab.train.run import Result
@@ -36,18 +39,43 @@ def read_result(folder: Path) -> Result | None:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """Run in a folder, as far as it has come; seconds are None where they were not recorded."""
+    """Run in a folder, as far as it has come."""
 
     folder: Path
     config: Config
-    entries: Sequence[Mapping[str, Any]]
-    scores: Scores
-    seconds: float | None
 
     @property
     def task(self) -> Task:
         """The run's task."""
         return self.config.task
+
+    @cached_property
+    def entries(self) -> list[dict]:
+        """The entries of metrics.jsonl."""
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    @cached_property
+    def rewirings(self) -> list[dict]:
+        """The records of topology.jsonl."""
+        return read_metrics(self.folder / "topology.jsonl")
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The last entry, and that of the best validation metric."""
+        path = self.folder / "metrics.jsonl"
+        return Scores(path, self.task.higher_is_better, steps=self.config.steps)
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """The time of training, None where it was not recorded."""
+        result = read_result(self.folder)
+        return None if result is None else result.seconds
+
+    def model(self) -> nn.Module:
+        """Return the model of the last checkpoint, in evaluation mode."""
+        model = self.task.build(self.config.network, generator=seeded(self.config.seed))
+        model.load_state_dict(Checkpoint.load(self.folder).model)
+        return model.eval()
 
     @property
     def finished(self) -> bool:
@@ -76,12 +104,6 @@ def _read_run(folder: Path) -> StoredRun:
         config = Config.from_json(json.loads(path.read_bytes()))
     except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"expected the settings of a run in {path}, found: {error}") from error
-    metrics = folder / "metrics.jsonl"
-    result = read_result(folder)
-    return StoredRun(
-        folder,
-        config,
-        read_metrics(metrics),
-        Scores(metrics, config.task.higher_is_better, steps=config.steps),
-        None if result is None else result.seconds,
-    )
+    run = StoredRun(folder, config)
+    _ = run.scores  # a damaged file is refused here
+    return run

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,17 +20,19 @@ from tqdm.auto import tqdm
 
 from sparse_engine.files import write_atomically
 from sparse_engine.lab.networks.limits import REMEDY
-from sparse_engine.lab.tasks import Step, seeded
-from sparse_engine.lab.train.checkpoint import Checkpoint, separate
+from sparse_engine.lab.tasks import Step
+from sparse_engine.lab.train.checkpoint import Checkpoint, unshare_memory
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.folder import BEST, RunFolder
 from sparse_engine.lab.train.log import MetricsLog, Scores
 from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.lab.train.process import interruption, useful_threads
+from sparse_engine.lab.train.ranks import averaged_loss, count, on_any, on_first, rank
 from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
 from sparse_engine.topology import Measure, Rewiring, Static, Tracker
+from sparse_engine.topology.ranks import mean_
 
 #: What an allocation that fails is for.
 PURPOSE = f"a run ({REMEDY})"
@@ -98,7 +100,8 @@ class Run:
         resume: whether to resume from the folder's checkpoint.
 
     Raises:
-        ValueError: a setting out of range, a method that would never rewire, or no room in memory.
+        ValueError: a setting out of range, a method that would never rewire, no room in memory, or
+            batches that the ranks cannot share equally.
         FileExistsError: the folder has a run, and ``resume`` is False.
         BlockingIOError: another process trains in the folder.
         CheckpointError: no checkpoint to resume from, or one that is damaged or of another run.
@@ -117,6 +120,7 @@ class Run:
         self.folder, self.config, self.task = folder, config, config.task
         self._tensorboard = tensorboard
         config.check()
+        self.task.check_ranks(count())
         self.task.prepare()
         generator = torch.Generator().manual_seed(config.seed)
         with memory_error_names(PURPOSE):
@@ -133,7 +137,7 @@ class Run:
         self._constraints = [clip for clip in clips if callable(clip)]
         # The folder comes last, so that invalid settings leave none behind.
         self._folder = RunFolder(folder, config.to_json())
-        checkpoint = self._folder.find() if resume else None
+        checkpoint = on_first(self._folder.find) if resume else None
         if checkpoint is not None:
             checkpoint.restore(self.model, self.optimizer, self.rewiring)
             self.step = self._saved = checkpoint.step
@@ -145,10 +149,12 @@ class Run:
         if checkpoint is not None:
             self.learning_rate.load_state_dict(checkpoint.scheduler, rates)
         if not resume:
-            self._folder.begin()
+            on_first(self._folder.begin)
         if checkpoint is None:
             self.save()
-        self.scores = Scores(folder / "metrics.jsonl", self.task.higher_is_better, steps=self.step)
+        logged = folder / "metrics.jsonl", self.task.higher_is_better
+        self.scores = on_first(lambda: Scores(*logged, steps=self.step))
+        self._loss = averaged_loss(self.task, self.model)
 
     @property
     def nnz(self) -> int:
@@ -176,15 +182,16 @@ class Run:
         """
         began = time.perf_counter()
         with (
-            self._folder.locked(),
+            ExitStack() as lock,
             memory_error_names(PURPOSE),
             useful_threads(self.model),
             torch.random.fork_rng(devices=[]),
         ):
-            self._folder.check_unchanged()
+            on_first(lambda: lock.enter_context(self._folder.locked()))
+            on_first(self._folder.check_unchanged)
             try:
                 self._train(progress)
-                if pictures:
+                if pictures and rank() == 0:
                     draw_pictures(self.folder, self.model, self.task)
             except OSError as error:
                 if error.errno is not None:
@@ -209,17 +216,13 @@ class Run:
         )
 
     def _train(self, progress: bool) -> None:
-        total = self.config.steps
+        total, hidden = self.config.steps, not progress or rank() > 0
         with (
-            closing(MetricsLog(self.folder / "metrics.jsonl", steps=self.step)) as log,
-            closing(MetricsLog(self.folder / "topology.jsonl", steps=self.step)) as changes,
-            tqdm(initial=self.step, total=total, unit="step", disable=not progress) as bar,
+            self._logs(),
+            tqdm(initial=self.step, total=total, unit="step", disable=hidden) as bar,
             interruption() as interrupted,
-            self._board() as board,
         ):
-            self.tracker.sinks = [changes.write, *board]
-            self._sinks = [log.write, *board]
-            while not self.finished and not interrupted():
+            while not self.finished and not on_any(interrupted()):
                 self._take_step(bar)
             self.save()
 
@@ -231,19 +234,21 @@ class Run:
                     f"expected finite weights, found {name} with others at step {self.step}; "
                     f"{LESS}, and the checkpoint of step {self._saved} stays"
                 )
-        with self._folder.locked():
-            self._folder.save(
-                Checkpoint.of(
-                    self.step,
-                    self.model,
-                    self.optimizer,
-                    self.rewiring,
-                    config=self._folder.config,
-                    memory=self.memory,
-                    scheduler=self.learning_rate.state_dict(),
-                )
-            )
+        on_first(self._save)
         self._saved = self.step
+
+    def _save(self) -> None:
+        checkpoint = Checkpoint.of(
+            self.step,
+            self.model,
+            self.optimizer,
+            self.rewiring,
+            config=self._folder.config,
+            memory=self.memory,
+            scheduler=self.learning_rate.state_dict(),
+        )
+        with self._folder.locked():
+            self._folder.save(checkpoint)
 
     def _check_method(self) -> None:
         rewiring, steps = self.rewiring, self.config.steps
@@ -257,8 +262,23 @@ class Run:
             )
 
     @contextmanager
+    def _logs(self) -> Iterator[None]:
+        """Let evaluations and rewirings be logged within the block, on the first rank alone."""
+        self._sinks, self.tracker.sinks = [], []
+        if rank() > 0:
+            yield
+            return
+        with (
+            closing(MetricsLog(self.folder / "metrics.jsonl", steps=self.step)) as log,
+            closing(MetricsLog(self.folder / "topology.jsonl", steps=self.step)) as changes,
+            self._board() as board,
+        ):
+            self.tracker.sinks = [changes.write, *board]
+            self._sinks = [log.write, *board]
+            yield
+
+    @contextmanager
     def _board(self) -> Iterator[list[Callable[[dict], None]]]:
-        """Yield the sink for TensorBoard, if wanted."""
         if not self._tensorboard:
             yield []
             return
@@ -269,12 +289,12 @@ class Run:
 
     def _take_step(self, bar: tqdm) -> None:
         config = self.config
-        step = Step(self.step, config.seed, self.memory)
+        step = Step(self.step, config.seed, self.memory, rank=rank(), ranks=count())
         # Not torch.manual_seed: without a GPU it remembers every call for when there will be one.
-        torch.default_generator.manual_seed(seeded(config.seed, self.step).initial_seed())
+        torch.default_generator.manual_seed(step.generator().initial_seed())
         self.model.train()
         self.optimizer.zero_grad()
-        loss = self.task.loss(self.model, step)
+        loss = self._loss(step)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"expected a finite loss, found {loss.item()} at step {self.step}; {LESS}"
@@ -284,7 +304,7 @@ class Run:
         self._descend(step.rate)
         self.step += 1
         if self.step % config.evaluate_every == 0 or self.step == config.steps:
-            evaluation = self._evaluate(loss.item())
+            evaluation = self._evaluate(mean_(loss.detach()).item())
             self._rewire(hold=evaluation.averaging_begins)
             # Files come last, so that one that cannot be written leaves the state of a whole step.
             self._record(evaluation, bar)
@@ -309,8 +329,10 @@ class Run:
     def _rewire(self, *, hold: bool) -> None:
         if self.finished:
             self.rewiring.skip()
-        else:
-            self.rewiring.step(hold=hold)
+            return
+        before = self.nnz
+        if self.rewiring.step(hold=hold) and self.nnz != before:
+            self._loss = averaged_loss(self.task, self.model)
 
     def _evaluate(self, loss: float) -> Evaluation:
         """Evaluate the model, and show the metric to the schedule and the optimizer."""
@@ -318,7 +340,7 @@ class Run:
             entry = {**self._entry(), "loss": loss}
             self.scores.add(entry)
             best = (
-                save_tensors(separate(self.model.state_dict()))
+                save_tensors(unshare_memory(self.model.state_dict()))
                 if self.scores.since_best == 0
                 else None
             )
@@ -328,11 +350,10 @@ class Run:
         return Evaluation(entry, best, begins)
 
     def _record(self, evaluation: Evaluation, bar: tqdm) -> None:
-        """Write an evaluation, and the model if it is the best so far."""
         entry = evaluation.entry
         for sink in self._sinks:
             sink(entry)
-        if evaluation.best_model is not None:
+        if evaluation.best_model is not None and rank() == 0:
             write_atomically(self.folder / BEST, evaluation.best_model)
         bar.set_postfix(
             {"loss": f"{entry['loss']:.2e}", self.task.metric: f"{entry['metric']:.4g}"}
@@ -343,7 +364,9 @@ class Run:
         return optimizer.averaged() if isinstance(optimizer, SNTASGD) else nullcontext()
 
     def _entry(self) -> dict:
-        """Evaluate the model on every split."""
+        return on_first(self._evaluate_splits)
+
+    def _evaluate_splits(self) -> dict:
         self.model.eval()
         splits = {name: self.task.evaluate(self.model, name) for name in self.task.splits}
         metric = splits[self.task.splits[0]][self.task.metric]

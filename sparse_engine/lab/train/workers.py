@@ -26,24 +26,28 @@ from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.methods import METHODS
 from sparse_engine.lab.train.results import read_result, record_result
-from sparse_engine.lab.train.run import Result, Run
+from sparse_engine.lab.train.run import MethodFactory, Result, Run
 from sparse_engine.topology import Measure
 
 
 @dataclass(frozen=True)
 class Job:
-    """Run to be made, in a folder; one that is begun is resumed, a finished one not repeated."""
+    """Run to be made, in a folder; one that is begun is resumed, a finished one not repeated.
+
+    ``method`` and ``measures`` are those of :class:`Run`, and have to be pickled for a worker.
+    """
 
     folder: Path
     config: Config
     measures: tuple[Measure, ...] = ()
+    method: MethodFactory | None = None
     pictures: bool = False
 
     def __call__(self) -> Result:
         """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
         config = replace(self.config, task=_with_data(self.config.task))
-        run = Run(self.folder, config, measures=self.measures, resume=begun)
+        run = Run(self.folder, config, method=self.method, measures=self.measures, resume=begun)
         return record_result(self.folder, run.train(progress=False, pictures=self.pictures))
 
     def result(self) -> Result | None:
@@ -93,7 +97,8 @@ def run_all(
 
     Raises:
         KeyboardInterrupt: Ctrl-C, once every run has saved its state.
-        MemoryError: the system ended a worker.
+        MemoryError: the system ended workers again and again, as where memory is short. After the
+            end of one worker, the runs that were under way go on from their checkpoints.
     """
     jobs = list(jobs)
     results = [(job, job.result()) for job in jobs]
@@ -103,15 +108,54 @@ def run_all(
             if result is not None:
                 bar.update()
                 yield job, result
-        if open_jobs:
-            yield from _run_open(open_jobs, workers, bar, on_error)
+        yield from _run_again(open_jobs, workers, bar, on_error)
+
+
+class _WorkerEnded(MemoryError):
+    """The system ended a worker; a run that finds no memory raises another MemoryError."""
+
+
+#: How often in a row workers may be ended before any run has ended.
+LOSSES = 3
+
+
+def _run_again(
+    jobs: list[Job],
+    workers: int | None,
+    bar: tqdm,
+    on_error: Callable[[Job, Exception], object] | None,
+) -> Iterator[tuple[Job, Result]]:
+    """Run jobs, and those that were not done again after the system has ended a worker.
+
+    A run goes on from its checkpoint, so that a worker's end costs the steps since then.
+    """
+    losses = 0
+
+    def refuse(job: Job, error: Exception) -> None:
+        if on_error is None:
+            raise error
+        left.remove(job)
+        on_error(job, error)
+
+    while jobs:
+        left = [*jobs]
+        try:
+            for job, result in _run_open(jobs, workers, bar, refuse):
+                left.remove(job)
+                yield job, result
+            return
+        except _WorkerEnded:
+            losses = 0 if len(left) < len(jobs) else losses + 1
+            if losses == LOSSES:
+                raise
+            jobs = left
 
 
 def _run_open(
     jobs: list[Job],
     workers: int | None,
     bar: tqdm,
-    on_error: Callable[[Job, Exception], object] | None,
+    on_error: Callable[[Job, Exception], object],
 ) -> Iterator[tuple[Job, Result]]:
     workers = max(1, min(workers or machine.cores(), len(jobs)))
     others = multiprocessing.active_children()
@@ -132,14 +176,12 @@ def _run_open(
                     try:
                         result: Result | None = future.result()
                     except BrokenProcessPool as error:
-                        raise MemoryError(
+                        raise _WorkerEnded(
                             "expected workers that live until their runs end, found one that the "
                             "system ended, as it does when memory is short; take fewer workers, "
                             "and the same call resumes every run"
                         ) from error
                     except Exception as error:
-                        if on_error is None:
-                            raise
                         on_error(job, error)
                         bar.update()
                         continue

@@ -9,6 +9,7 @@ from typing import Any
 from sparse_engine.nn.cell import Cell
 from sparse_engine.nn.cells.ctrnn import SparseCTRNN
 from sparse_engine.nn.cells.gru import SparseGRU
+from sparse_engine.nn.cells.lif import SparseLIF
 from sparse_engine.nn.cells.lstm import SparseLSTM
 from sparse_engine.nn.cells.ltc import SparseLTC
 from sparse_engine.nn.cells.mgu import SparseMGU
@@ -24,6 +25,7 @@ __all__ = [
     "CELLS",
     "SparseCTRNN",
     "SparseGRU",
+    "SparseLIF",
     "SparseLSTM",
     "SparseLTC",
     "SparseMGU",
@@ -77,4 +79,5 @@ CELLS: dict[str, CellEntry] = {
     "rate_rnn": CellEntry(SparseRateRNN),
     "neural_ode": CellEntry(SparseNeuralODE),
     "ltc": CellEntry(SparseLTC),
+    "lif": CellEntry(SparseLIF),
 }

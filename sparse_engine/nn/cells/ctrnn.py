@@ -83,6 +83,7 @@ class Leaky(Continuous):
     first_groups: Ordered[int] | Tensor | None = field(default=None, repr=False, compare=False)
 
     shared: ClassVar[tuple[str, ...]] = ("groups",)
+    unitwise: ClassVar[bool] = True
 
     def check_sizes(self, hidden_size: int) -> None:
         """Raise ValueError for groups or time constants that do not fit."""

@@ -22,6 +22,7 @@ class ResetGatedCell(KernelCell):
     """Cell whose only state is h, and whose first gate resets the candidate, such as a GRU."""
 
     most_fused_inputs: ClassVar[int] = 256
+    unitwise: ClassVar[bool] = True
 
     def step_options(self) -> tuple:
         """Return the arguments of the step's kernel."""

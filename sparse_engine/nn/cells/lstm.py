@@ -33,6 +33,7 @@ class LSTM(LayerNormed):
     states: ClassVar[tuple[str, ...]] = ("h0", "c0")
     gates: ClassVar[int] = 4
     dense_type: ClassVar[type[nn.RNNBase]] = nn.LSTM
+    unitwise: ClassVar[bool] = True
     torch_options: ClassVar[tuple[str, ...]] = ("proj_size",)
     normed_states: ClassVar[tuple[str, ...]] = ("c",)
     most_fused_inputs: ClassVar[int] = 256

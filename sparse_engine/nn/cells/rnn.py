@@ -27,6 +27,7 @@ class RNN(LayerNormed):
     nonlinearity: str = option(partial(check_one_of, ACTIVATIONS), "tanh")
 
     dense_type: ClassVar[type[nn.RNNBase]] = nn.RNN
+    unitwise: ClassVar[bool] = True
     torch_options: ClassVar[tuple[str, ...]] = ("nonlinearity",)
     most_fused_inputs: ClassVar[int] = 128
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")

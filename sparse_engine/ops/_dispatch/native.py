@@ -70,7 +70,7 @@ def as_refusal(error: Exception) -> Exception:
 
     Until version 2.14, torch makes ValueErrors of them; from 2.15 on, RuntimeErrors.
     """
-    refused = type(error) is RuntimeError and str(error).startswith("expected ")
+    refused = type(error) in (RuntimeError, ValueError) and str(error).startswith("expected ")
     return InputError(str(error)) if refused else error
 
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import update_wrapper
 from types import FunctionType
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
@@ -52,6 +53,9 @@ remove_batch = torch._remove_batch_dim
 
 # Numbers are drawn on real tensors also where a mode, such as that of fake tensors, is on.
 without_modes = _disable_current_modes
+
+# The number of a backward pass, by which what a pass leaves behind is told from the next one's.
+backward_pass = torch._C._current_graph_task_id
 
 # In a compiled graph, conditions on sizes and on data that is not known yet.
 check_size = torch._check
@@ -102,3 +106,40 @@ def with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
     update_wrapper(own, old)
     del own.__wrapped__
     return own
+
+
+def resize_sharded(
+    model: nn.Module, module: nn.Module, name: str, sharded: nn.Parameter, whole: Tensor
+) -> None:
+    """Let ``sharded``, which fully_shard distributes, hold the entries of another length.
+
+    torch has no public function for it. ``module.name`` is that parameter; the object stays.
+
+    Raises:
+        ValueError: no module of the model was sharded with this parameter in it.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    for each in model.modules():
+        state = each._get_fsdp_state() if isinstance(each, FSDPModule) else None
+        # torch 2.10 has one group for each module, and later ones have a list.
+        groups = getattr(state, "_fsdp_param_groups", [getattr(state, "_fsdp_param_group", None)])
+        for held in [held for group in groups if group is not None for held in group.fsdp_params]:
+            if held.sharded_param is sharded:
+                _hold_anew(held, sharded, nn.Parameter(whole, sharded.requires_grad))
+                return
+    raise ValueError(f"expected {name} of {module} sharded by fully_shard, found it otherwise")
+
+
+def _hold_anew(held: Any, sharded: nn.Parameter, whole: nn.Parameter) -> None:
+    mesh = {"mesh_info": held.mesh_info}  # an argument since torch 2.12
+    taken = inspect.signature(held._init_sharded_param).parameters
+    given = {each: mesh[each] for each in mesh.keys() & taken.keys()}
+    held._init_sharded_param(whole, held.device, None, **given)
+    if held.post_forward_mesh_info:
+        held._init_sharded_post_forward_param_metadata(whole)
+    held.all_gather_outputs = []
+    held.__dict__.pop("_unsharded_param", None)
+    torch.utils.swap_tensors(sharded, held.sharded_param)
+    held.sharded_param = sharded
+    held._setattr_on_modules(sharded)

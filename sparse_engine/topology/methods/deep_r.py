@@ -60,10 +60,10 @@ class DeepR(Rewiring):
             model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, **options
         )
         self.l1, self.temperature = l1, temperature
-        for key, weight in self._moving():
-            self.walk(weight)
-            signs = self.prune.signs(weight, key)
-            with torch.no_grad():
+        with self._whole(), torch.no_grad():
+            for key, weight in self._moving():
+                self.walk(weight)
+                signs = self.prune.signs(weight, key)
                 weight.values.copy_(weight.values.abs() * signs)
 
     def walk(self, weight: SparseWeight) -> tuple[float, float]:
@@ -72,14 +72,14 @@ class DeepR(Rewiring):
         return rate * self.l1, math.sqrt(2 * rate * self.temperature)
 
     @torch.no_grad()
-    def rewire(self) -> None:
+    def _rewire(self) -> None:
         """Take one step of the walk, then rewire."""
         for key, weight in self._moving():
             pull, spread = self.walk(weight)
             noise = torch.from_numpy(key.generator(Use.NOISE).standard_normal(weight.nnz))
             weight.values.add_(noise.to(weight.values), alpha=spread)
             weight.values.sub_(self.prune.signs(weight, key), alpha=pull)
-        super().rewire()
+        super()._rewire()
 
 
 class PeriodicDeepR(DeepR):

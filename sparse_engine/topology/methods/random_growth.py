@@ -102,11 +102,11 @@ class ImportanceSET(SET):
         super().__init__(model, optimizer, fraction=fraction, every=every, **options)
 
     @override
-    def rewire(self) -> None:
+    def _rewire(self) -> None:
         since = self.steps // self.every - self.prune_after
         if since > 0 and since % self.prune_every == 0:
             self.remove_neurons()
-        super().rewire()
+        super()._rewire()
 
     def remove_neurons(self) -> None:
         """Remove the links into the hidden neurons of least importance now.

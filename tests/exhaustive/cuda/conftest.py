@@ -53,7 +53,7 @@ def sources() -> list[Path]:
     ]
     bindings += ["on_lstm", "normed"]
     # What bindings refer to on the CPU.
-    cpu = ["memory", "links", "check", "crowd", "pattern"]
+    cpu = ["memory", "links", "check", "trials", "pattern"]
     return [
         *sorted((ROOT / "csrc/cuda").rglob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),

@@ -6,13 +6,7 @@ import pytest
 
 from sparse_engine.lab.cli import main
 from sparse_engine.lab.experiments import EXPERIMENTS, Plan, Row, table
-from sparse_engine.lab.experiments.training import (
-    Quantity,
-    TrainingExperiment,
-    Variant,
-    best_on_validation,
-    last_ten,
-)
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
 from sparse_engine.lab.train import read_metrics
 
 SMALL = {"hidden": 8, "density": 0.2, "steps": 12, "every": 4, "evaluate_every": 1}
@@ -28,9 +22,9 @@ def experiment():
             Variant("fixed", "mackey-glass", SMALL | {"method": "static"}, note="stays"),
         ],
         [
-            last_ten("validation", "mse", False),
-            best_on_validation("validation", "mse", False),
-            Quantity("links", lambda run: float(run.result.nnz), True),
+            Quantity.last_ten("validation", "mse", False),
+            Quantity.best("validation", "mse", False),
+            Quantity("links", lambda run: float(run.scores.last["nnz"]), True),
         ],
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparse_engine.analysis.lesion import LesionCurve, Lesions
+from sparse_engine.analysis.lesions import LesionCurve, Lesions
 from sparse_engine.lab.experiments import EXPERIMENTS, Plan, zhang_lesions
 from sparse_engine.lab.experiments.zhang_balance import with_common_band
 from sparse_engine.lab.train import Config

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from testing import refusals
 
 from sparse_engine.analysis import find_planted_loops, spectral_radius, structural_balance
 from sparse_engine.lab.networks import RecurrentNetwork
@@ -67,19 +68,15 @@ def test_fixed_weights_get_no_gradient(cell):
             torch.testing.assert_close(mine.grad, theirs.grad)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"wiring_options": {"balance": 0.5}}, "no wiring_options for a random wiring, found bal"),
-        (
-            {"wiring": "planted", "wiring_options": {"balance": 0.5}},
-            "options of the wiring planted, found balance",
-        ),
-        ({"wiring": "balanced", "wiring_options": {"balance": 2.0}}, r"target in \[0, 1\]"),
-        ({"wiring": "planted", "cell": "lstm"}, "a cell with square recurrent weights"),
-        ({"wiring": "planted", "cell": "ltc"}, "a cell with square recurrent weights"),
-    ],
+def of(**settings):
+    return lambda: network(**settings)
+
+
+HALF = {"balance": 0.5}
+test_wirings_that_do_not_fit_are_refused = refusals(
+    ("no wiring_options for a random wiring, found bal", of(wiring_options=HALF)),
+    ("options of the wiring planted, found bal", of(wiring="planted", wiring_options=HALF)),
+    (r"target in \[0, 1\]", of(wiring="balanced", wiring_options={"balance": 2.0})),
+    ("a cell with square recurrent weights", of(wiring="planted", cell="lstm")),
+    ("a cell with square recurrent weights", of(wiring="planted", cell="ltc")),
 )
-def test_wirings_that_do_not_fit_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        network(**settings)

@@ -12,7 +12,7 @@ from scipy.sparse import random_array
 
 from sparse_engine import analysis
 from sparse_engine.analysis.annealing import Annealed
-from sparse_engine.analysis.lesion import LesionCurve, Lesions
+from sparse_engine.analysis.lesions import LesionCurve, Lesions
 from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab import plot
 from sparse_engine.lab.train import compare, read_runs

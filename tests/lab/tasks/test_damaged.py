@@ -36,6 +36,10 @@ def header(offset, number):
     return change
 
 
+def few_labels(content):
+    return gzip.compress(struct.pack(">II", 0x801, 19) + bytes(19))
+
+
 def label_10(content):
     return content[: 17 * 3073] + b"\n" + content[17 * 3073 + 1 :]
 
@@ -73,6 +77,7 @@ DAMAGES = [
         for change in ((0, 0x801), (0, 0xD03), (4, 21), (4, 19), (4, 2**32 - 1), (12, 27))
     ),
     ("mnist", LABELS, header(0, 0x803), "expected IDX of unsigned bytes of shape"),
+    ("mnist", LABELS, few_labels, "a label for each of 20 images of .* found 19 in .*t10k"),
     ("mnist", LABELS, header(8, 0x0102030A), r"labels in \[0, 10\), found 10 at position 3"),
     ("cifar-10", BATCH, lambda content: content[:3072], "up to 10,000 pictures .*, found 3,072 in"),
     ("cifar-10", BATCH, label_10, r"labels in \[0, 10\), found 10 at position 17"),

@@ -10,6 +10,7 @@ from lab.tasks.layouts import put_aeon, tiny_task
 
 from sparse_engine.lab.networks import MLPNetwork
 from sparse_engine.lab.tasks import TASKS, Step, Supervised
+from sparse_engine.lab.tasks.features import FeatureClassification, Reconstruction
 from sparse_engine.lab.train import Config, Run
 
 NAMES = sorted(TASKS)
@@ -65,6 +66,43 @@ def test_every_split_is_evaluated(task):
         assert found == task.evaluate(model, split)
 
 
+#: Shape of an example, classes, and examples for training, validation and test.
+SIZES = {
+    "cifar-10": ((3072,), 10, (90, 10, 20)),
+    "coil20": ((1024,), 20, (864, 96, 480)),
+    "coil20-rbm": ((1024,), None, (864, 96, 480)),
+    "digits": ((8, 8), 10, (1257, 180, 360)),
+    "fashion-mnist": ((784,), 10, (40, 8, 12)),
+    "japanese-vowels": ((29, 12), 9, (216, 54, 370)),
+    "laser": ((100, 1), None, (5900, 38, 40)),
+    "lung": ((3312,), 5, (115, 20, 68)),
+    "madelon": ((500,), 2, (1800, 200, 600)),
+    "mnist": ((28, 28), 10, (55, 5, 20)),
+    "mnist-mlp": ((784,), 10, (55, 5, 20)),
+}
+
+
+def test_splits_have_their_sizes_and_share_nothing(task):
+    if task.name not in SIZES:
+        assert not issubclass(type(task), FeatureClassification | Reconstruction)
+        return
+    shape, classes, sizes = SIZES[task.name]
+    parts = [task.examples[split] for split in ("train", "validation", "test")]
+    assert tuple(len(part) for part in parts) == sizes
+    for part in parts:
+        assert part.inputs.shape == (len(part), *shape) and part.inputs.dtype == torch.float32
+        assert part.inputs.isfinite().all()
+        if classes is not None:
+            assert task.answers == classes
+            assert part.targets.dtype == torch.int64 and part.targets.shape == (len(part),)
+            assert 0 <= part.targets.min() <= part.targets.max() < classes
+        elif isinstance(task, Reconstruction):
+            assert torch.equal(part.targets, part.inputs)
+    rows = [{row.numpy().tobytes() for row in part.inputs} for part in parts]
+    if task.name not in ("madelon", "laser"):  # whose written rows repeat
+        assert sum(map(len, rows)) == len(set.union(*rows)) == sum(sizes)
+
+
 def test_model_is_a_function_of_the_generator(task):
     one, same, other = (build(task, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[key], same[key]) for key in one)
@@ -76,7 +114,7 @@ def test_batches_follow_from_step_and_seed(task):
     first = loss(task, model, 1)
     assert torch.equal(first, loss(again, model, 1))
     assert not torch.equal(first, loss(task, model, 0))
-    if isinstance(task, Supervised):
+    if isinstance(task, Supervised) and task.name != "mackey-glass":  # whose windows have an order
         assert not torch.equal(first, loss(task, model, 1, seed=1))
 
 

@@ -1,4 +1,6 @@
-"""Tasks of vectors of features: their files, splits, models and losses."""
+"""Pictures and vectors of features: what the files have, published sets, and augmentation."""
+
+import gzip
 
 import numpy as np
 import pytest
@@ -7,21 +9,7 @@ from lab.tasks.layouts import tiny_task
 from torch.testing import assert_close
 
 from sparse_engine.lab.tasks import TASKS, Examples, Step, cifar_10
-from sparse_engine.lab.tasks.features import FeatureClassification, Reconstruction, standardized
-
-NAMES = sorted(
-    name for name, task in TASKS.items() if issubclass(task, FeatureClassification | Reconstruction)
-)
-#: Features, classes, and examples for training, validation and test.
-SIZES = {
-    "cifar-10": (3072, 10, (90, 10, 20)),
-    "coil20": (1024, 20, (864, 96, 480)),
-    "coil20-rbm": (1024, None, (864, 96, 480)),
-    "fashion-mnist": (784, 10, (40, 8, 12)),
-    "lung": (3312, 5, (115, 20, 68)),
-    "madelon": (500, 2, (1800, 200, 600)),
-    "mnist-mlp": (784, 10, (55, 5, 20)),
-}
+from sparse_engine.lab.tasks.features import standardized
 
 
 @pytest.fixture(scope="module")
@@ -29,31 +17,6 @@ def make(tmp_path_factory):
     """Makes a task of written files."""
     place = tmp_path_factory.mktemp("data")
     return lambda name, **options: tiny_task(place, name, **options)
-
-
-def test_every_task_is_tested():
-    assert sorted(SIZES) == NAMES
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_splits(name, make):
-    features, classes, sizes = SIZES[name]
-    task = make(name)
-    assert task.count_features() == features
-    parts = [task.examples[split] for split in ("train", "validation", "test")]
-    assert tuple(len(part) for part in parts) == sizes
-    for part in parts:
-        assert part.inputs.shape == (len(part), features) and part.inputs.dtype == torch.float32
-        assert part.inputs.isfinite().all()
-        if classes is None:
-            assert torch.equal(part.targets, part.inputs)
-        else:
-            assert task.answers == classes
-            assert part.targets.dtype == torch.int64 and part.targets.shape == (len(part),)
-            assert 0 <= part.targets.min() <= part.targets.max() < classes
-    rows = [{row.numpy().tobytes() for row in part.inputs} for part in parts]
-    if name != "madelon":  # whose written rows repeat
-        assert sum(map(len, rows)) == len(set.union(*rows)) == sum(sizes)
 
 
 def test_real_madelon_is_the_published_one(data):
@@ -82,12 +45,40 @@ def test_real_coil20_has_72_pictures_of_each_object(data):
     assert levels.min() == 0 and levels.max() == 1
 
 
-def test_images_are_those_of_the_recurrent_task(make):
-    task = make("mnist-mlp")
-    vectors, rows = task.examples, TASKS["mnist"](data=task.data).examples
-    for split in ("train", "validation", "test"):
-        assert torch.equal(vectors[split].inputs, rows[split].inputs.flatten(1))
-        assert torch.equal(vectors[split].targets, rows[split].targets)
+def test_images_are_rows_pixels_or_vectors(make):
+    task = make("mnist")
+    file = gzip.decompress((task.data / "t10k-images-idx3-ubyte.gz").read_bytes())
+    images = np.frombuffer(file[16:], np.uint8).reshape(-1, 28, 28)
+    rows, of_mlp = task.examples, make("mnist-mlp", data=task.data).examples
+    assert torch.equal(rows["test"].inputs, torch.from_numpy(images / 255).float())
+    assert torch.equal(rows["test"].targets, torch.arange(20) % 10)
+    for split, vectors in of_mlp.items():
+        assert torch.equal(vectors.inputs, rows[split].inputs.flatten(1))
+        assert torch.equal(vectors.targets, rows[split].targets)
+    pixels, permuted = (
+        make("mnist", pixels=True, permuted=permuted).examples["test"].inputs
+        for permuted in (False, True)
+    )
+    assert torch.equal(pixels, rows["test"].inputs.reshape(20, 784, 1))
+    assert not torch.equal(permuted, pixels)
+    # One order for all images: columns of the pixels are columns of the permuted ones.
+    columns = {tuple(column) for column in pixels[..., 0].T.tolist()}
+    assert {tuple(column) for column in permuted[..., 0].T.tolist()} == columns
+
+
+def test_test_images_take_the_place_of_absent_training_images(data):
+    task = TASKS["mnist"](data=data / "mnist")
+    if (data / "mnist" / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("the training images are there")
+    with pytest.warns(UserWarning, match=r"first 8,000 test images .* 2,000 remain"):
+        parts = task.examples
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 7200,
+        "validation": 800,
+        "test": 2000,
+    }
+    assert parts["test"].inputs.shape == (2000, 28, 28)
+    assert parts["train"].inputs.min() == 0 and parts["train"].inputs.max() == 1
 
 
 def test_features_are_standardized_by_the_training_examples():
@@ -132,15 +123,11 @@ def test_augmented_batches_are_for_training_only(make):
     assert torch.equal(plain.examples["test"].inputs, changed.examples["test"].inputs)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
+def test_too_many_pictures_are_refused(make):
+    for sizes, message in (
         ({"train_size": 53}, r"at most 60 pictures .* found .*53.*8"),
         ({"train_size": 0}, "expected sizes of at least 1"),
         ({"test_size": 21}, "expected test_size of at most 20, found 21"),
-    ],
-)
-def test_too_many_pictures_are_refused(make, sizes, message):
-    task = make("fashion-mnist", **sizes)
-    with pytest.raises(ValueError, match=message):
-        task.load()
+    ):
+        with pytest.raises(ValueError, match=message):
+            make("fashion-mnist", **sizes).load()

@@ -10,38 +10,20 @@ from sparse_engine.lab.tasks import Digits, JapaneseVowels, Laser
 
 def test_digits_are_whole_and_in_range():
     datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
-    rows, pixels = Digits().examples, Digits(pixels=True).examples
-    assert {name: tuple(part.inputs.shape) for name, part in rows.items()} == {
-        "train": (1257, 8, 8),
-        "validation": (180, 8, 8),
-        "test": (360, 8, 8),
-    }
+    rows, pixels, digits = Digits().examples, Digits(pixels=True).examples, datasets.load_digits()
     whole = torch.cat([part.inputs for part in rows.values()])
-    assert whole.sum().item() == pytest.approx(datasets.load_digits().data.sum() / 16, rel=1e-5)
+    assert whole.sum().item() == pytest.approx(digits.data.sum() / 16, rel=1e-5)
     assert whole.min() == 0 and whole.max() == 1
-    for name in rows:
-        assert torch.equal(pixels[name].inputs, rows[name].inputs.reshape(-1, 64, 1))
-        assert torch.equal(pixels[name].targets, rows[name].targets)
-    known = {tuple(image): digit for image, digit in zip(*load(datasets), strict=True)}
-    test = rows["test"]
-    for image, digit in zip(
-        test.inputs.reshape(-1, 64).tolist(), test.targets.tolist(), strict=True
-    ):
-        assert known[tuple(round(16 * pixel) for pixel in image)] == digit
-
-
-def load(datasets):
-    digits = datasets.load_digits()
-    return digits.data.astype(int).tolist(), digits.target.tolist()
+    known = dict(zip(map(tuple, digits.data.astype(int).tolist()), digits.target, strict=True))
+    for name, part in rows.items():
+        assert torch.equal(pixels[name].inputs, part.inputs.reshape(-1, 64, 1))
+        assert torch.equal(pixels[name].targets, part.targets)
+        images = (16 * part.inputs.reshape(-1, 64)).round().int().tolist()
+        assert [known[tuple(image)] for image in images] == part.targets.tolist()
 
 
 def test_vowels_keep_their_lengths(aeon):
     parts = JapaneseVowels().examples
-    assert {name: len(part) for name, part in parts.items()} == {
-        "train": 216,
-        "validation": 54,
-        "test": 370,
-    }
     assert parts["validation"].targets.bincount().tolist() == [6] * 9
     assert parts["test"].targets.unique().tolist() == list(range(9))
     lengths = torch.cat([part.lengths for part in parts.values()])
@@ -67,11 +49,6 @@ def test_the_laser_is_cut_into_windows():
     pytest.importorskip("reservoirpy", reason="reservoirpy is not installed")
     task = Laser()
     parts = task.examples
-    assert {name: tuple(part.inputs.shape) for name, part in parts.items()} == {
-        "train": (5900, 100, 1),
-        "validation": (38, 100, 1),
-        "test": (40, 100, 1),
-    }
     for part in parts.values():
         assert torch.equal(part.inputs[:, 1:], part.targets[:, :-1])
     trained = torch.cat([parts["train"].inputs[0, :, 0], parts["train"].targets[:, -1, 0]])

@@ -1,48 +1,62 @@
 """A task that is small enough to train within a test, and runs of it."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from sparse_engine.lab.tasks import Step, Task
+from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train import Config, Run
 from sparse_engine.topology import SET
 
 
+@dataclass(frozen=True)
 class Echo(Task):
-    """Task of saying the first of five numbers after the last."""
+    """Say the first of five numbers after the last, with dropout before the readout."""
+
+    rates: tuple[float, ...] = (1.0,)
 
     name = "echo"
     summary = "say the first of five numbers after the last"
     metric = "mse"
     splits = ("validation",)
 
-    def __init__(self, at_step=None):
-        object.__setattr__(self, "at_step", at_step or (lambda step: None))
+    #: Called with the number of each step.
+    at_step = staticmethod(lambda step: None)
 
     def build(self, network, *, generator):
-        model = nn.Module()
-        model.recurrent = network.recurrent(1, generator=generator)
-        model.readout = nn.Parameter(torch.randn(model.recurrent.hidden_size, generator=generator))
+        model = nn.ModuleDict({"recurrent": network.recurrent(1, generator=generator)})
+        model["dropout"] = nn.Dropout(0.3)
+        model["readout"] = nn.Linear(network.hidden, 1)
+        nn.init.normal_(model["readout"].weight, generator=generator)
+        nn.init.zeros_(model["readout"].bias)
         return model
 
     def loss(self, model, step):
         self.at_step(step.number)
-        x = torch.randn(5, 4, 1, generator=torch.Generator().manual_seed(step.number))
-        states, _ = model.recurrent(x)
-        return nn.functional.mse_loss(states[-1] @ model.readout, x[0, :, 0])
+        step.rate = self.rates[step.number % len(self.rates)]
+        return self.error(model, step.number)
 
+    def error(self, model, number):
+        torch.manual_seed(number)
+        x = torch.randn(5, 6, 1)
+        states, _ = model["recurrent"](x)
+        return (model["readout"](model["dropout"](states[-1])) - x[0]).square().mean()
+
+    @torch.no_grad()
     def evaluate(self, model, split="validation"):
-        with torch.no_grad():
-            return {"mse": Echo().loss(model, Step(1_000_000)).item()}
+        return {"mse": self.error(model, 1_000_000).item()}
 
 
 def make(folder, *, at_step=None, resume=False, every=3, method=None, **settings):
     """A run of 20 steps that saves every 5."""
     shape = {"hidden": 12, "density": 0.3, "steps": 20, "evaluate_every": 2, "save_every": 5}
-    config = Config.of(Echo(at_step), **shape | {"every": every} | settings)
+    task = Echo()
+    if at_step is not None:
+        object.__setattr__(task, "at_step", at_step)
+    config = Config.of(task, **shape | {"every": every} | settings)
     method = method or partial(SET, fraction=0.3, every=every)
     return Run(folder, config, method=method, resume=resume)
 

@@ -53,6 +53,17 @@ class Killed(Quick):
 
 
 @dataclass(frozen=True)
+class KilledOnce(Quick):
+    """A job whose process the system ends at the first attempt; its name is that of a file."""
+
+    def __call__(self):
+        if not Path(self.name).exists():
+            Path(self.name).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__()
+
+
+@dataclass(frozen=True)
 class Batches(Dataset):
     """Batches of a task, and what a network says to them, computed by whoever asks."""
 

@@ -4,7 +4,6 @@ import signal
 from dataclasses import dataclass, replace
 
 import pytest
-import torch
 from language_networks import SMALL
 
 from sparse_engine.lab.tasks import PennTreebank
@@ -56,16 +55,3 @@ def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, name):
     assert start(tmp_path / "parts", name, resume=True).train(progress=False).finished
     for file in FILES:
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
-
-
-def test_parameters_beside_the_averages_are_those_of_plain_sgd(tmp_path, start):
-    """Averaging that does not begin at a rewiring changes nothing but what is evaluated."""
-    averaged = start(tmp_path / "averaged", "lstm", optimizer="SNTASGD")
-    plain = start(tmp_path / "plain", "lstm", optimizer="SGD", optimizer_options={})
-    for run in (averaged, plain):
-        run.train(progress=False)
-    assert averaged.optimizer.averaging
-    for one, other in zip(averaged.model.parameters(), plain.model.parameters(), strict=True):
-        assert torch.equal(one, other)
-    one, other = (run.scores.last["metric"] for run in (averaged, plain))
-    assert one != other

@@ -2,51 +2,15 @@
 
 import copy
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import torch
+from lab.train.conftest import Echo
 from safetensors.torch import load_file
-from torch import nn
 
-from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train import Config, Run, read_metrics
 from sparse_engine.topology import SET, Static
-
-
-@dataclass(frozen=True)
-class Echo(Task):
-    """Say the first of five numbers after the last, with dropout before the readout."""
-
-    rates: tuple[float, ...] = (1.0,)
-
-    name = "echo"
-    summary = "say the first of five numbers after the last"
-    metric = "mse"
-    splits = ("validation",)
-
-    def build(self, network, *, generator):
-        model = nn.ModuleDict({"recurrent": network.recurrent(1, generator=generator)})
-        model["dropout"] = nn.Dropout(0.3)
-        model["readout"] = nn.Linear(network.hidden, 1)
-        nn.init.normal_(model["readout"].weight, generator=generator)
-        nn.init.zeros_(model["readout"].bias)
-        return model
-
-    def loss(self, model, step):
-        step.rate = self.rates[step.number % len(self.rates)]
-        return self.error(model, step.number)
-
-    def error(self, model, number):
-        torch.manual_seed(number)
-        x = torch.randn(5, 6, 1)
-        states, _ = model["recurrent"](x)
-        return (model["readout"](model["dropout"](states[-1])) - x[0]).square().mean()
-
-    @torch.no_grad()
-    def evaluate(self, model, split="validation"):
-        return {"mse": self.error(model, 1_000_000).item()}
 
 
 class Score(Echo):

@@ -1,28 +1,30 @@
-"""Training runs: what they leave, interruptions, and refusals."""
+"""Training runs: what they leave, interruptions, and settings with their refusals."""
 
 import json
 import signal
 import sys
 import threading
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import torch
+from testing import refusals
 
-from sparse_engine import lab
-from sparse_engine.lab.networks import limits
-from sparse_engine.lab.train import METHODS, Checkpoint, CheckpointError, Method, read_metrics
+from sparse_engine import lab, topology
+from sparse_engine.lab.networks import Network, limits
+from sparse_engine.lab.tasks import MackeyGlass
+from sparse_engine.lab.train import (
+    METHODS,
+    Checkpoint,
+    CheckpointError,
+    Config,
+    Method,
+    Run,
+    read_metrics,
+)
 from sparse_engine.lab.train.log import MetricsLog
 from sparse_engine.lab.train.pictures import draw_pictures
-from sparse_engine.topology import (
-    SET,
-    DeepR,
-    GradualPruning,
-    NarangPruning,
-    PeriodicDeepR,
-    RigL,
-    topology_hash,
-)
 
 
 class Stop(Exception):
@@ -46,7 +48,7 @@ def test_leaves_a_folder_that_tells_everything(tmp_path, start):
     result, weight = run.train(progress=False), run.model.recurrent.weight_hh_l0
     assert result.finished and run.step == 20
     assert result.nnz == run.nnz == weight.nnz == 43
-    assert result.metric == run.task.evaluate(run.model)["mse"]
+    assert result.metric == run.task.evaluate(run.model.eval())["mse"]
     assert result.seconds > 0 and result.peak_bytes > 50e6
     entries = read_metrics(run.folder / "metrics.jsonl")
     assert [entry["step"] for entry in entries] == list(range(2, 21, 2))
@@ -55,7 +57,7 @@ def test_leaves_a_folder_that_tells_everything(tmp_path, start):
     records = read_metrics(run.folder / "topology.jsonl")
     rewirings = [(record["step"], record["rewirings"], record["weight"]) for record in records]
     assert rewirings == [(3 * n, n, "recurrent.weight_hh_l0") for n in range(1, 7)]
-    assert records[-1]["hash"] == topology_hash(weight)
+    assert records[-1]["hash"] == topology.topology_hash(weight)
     assert records[-1]["exploration"] == run.tracker.exploration > records[0]["exploration"]
 
 
@@ -72,10 +74,10 @@ def test_a_small_model_has_one_thread(limit, expected, tmp_path, start, threads,
 @pytest.mark.parametrize(
     ("method", "every"),
     [
-        (SET, 20),
-        (SET, 21),
-        (partial(RigL, steps=20), 15),
-        (partial(GradualPruning, density=0.1, last=10), 20),
+        (topology.SET, 20),
+        (topology.SET, 21),
+        (partial(topology.RigL, steps=20), 15),
+        (partial(topology.GradualPruning, density=0.1, last=10), 20),
     ],
 )
 def test_a_method_that_never_rewires_is_refused(tmp_path, start, method, every):
@@ -88,7 +90,9 @@ def test_a_method_that_never_rewires_is_refused(tmp_path, start, method, every):
 
 
 def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
-    start(tmp_path, method=partial(RigL, steps=20, every=5, stop=1.0)).train(progress=False)
+    start(tmp_path, method=partial(topology.RigL, steps=20, every=5, stop=1.0)).train(
+        progress=False
+    )
     assert not [name for name in Checkpoint.load(tmp_path).rewiring if name.startswith("factors")]
 
 
@@ -132,12 +136,12 @@ def test_trains_outside_the_main_thread(tmp_path, start):
 def test_stops_at_a_loss_that_is_not_finite(tmp_path, start):
     def spoil(step):
         if step == 7:
-            run.model.readout.data.fill_(float("nan"))
+            run.model.readout.weight.data.fill_(float("nan"))
 
     run = start(tmp_path, at_step=spoil)
     with pytest.raises(FloatingPointError, match="expected a finite loss, found nan at step 7"):
         run.train(progress=False)
-    assert Checkpoint.load(tmp_path).model["readout"].isfinite().all()
+    assert Checkpoint.load(tmp_path).model["readout.weight"].isfinite().all()
 
 
 SETTINGS = [
@@ -215,10 +219,10 @@ def test_log_names_a_damaged_line(tmp_path, line):
 
 #: Names of methods that are not their class's.
 CLASSES = {
-    "deep-r": PeriodicDeepR,
-    "deep-r-langevin": DeepR,
-    "pruning": GradualPruning,
-    "narang": NarangPruning,
+    "deep-r": topology.PeriodicDeepR,
+    "deep-r-langevin": topology.DeepR,
+    "pruning": topology.GradualPruning,
+    "narang": topology.NarangPruning,
 }
 
 
@@ -254,3 +258,49 @@ def test_without_matplotlib_says_how_to_get_it(tmp_path, start, monkeypatch, cap
     told = capsys.readouterr().out
     assert "no pictures" in told and "pip install 'sparse_engine[plot]'" in told
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_settings_are_replaced_wherever_they_are():
+    config = Config.published("mackey-glass").replaced(
+        series_seed=2, cell="lstm", method="rigl", every=7, scheduler="constant", steps=9
+    )
+    assert config.task.series_seed == 2 and config.network.cell == "lstm"
+    assert (config.method.name, config.method.every) == ("rigl", 7)
+    assert config.optimization.scheduler == "constant" and config.steps == 9
+
+
+test_unknown_settings_are_named = refusals(
+    (
+        "of a run of mackey-glass, found colour, size",
+        lambda: Config.published("mackey-glass", size=1, colour=2),
+    ),
+    (r"expected a task of .*, found 'nonsense'", lambda: Config.published("nonsense")),
+)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.pop("network"),
+        lambda record: record.update(colour=1),
+        lambda record: record["network"].update(colour=1),
+        lambda record: record["task"].update(name="nonsense"),
+        lambda record: record["task"].pop("name"),
+        lambda record: record.update(method=3),
+    ],
+)
+def test_damaged_settings_are_refused(damage):
+    record = Config.published("mackey-glass").to_json()
+    damage(record)
+    with pytest.raises(ValueError, match="expected"):
+        Config.from_json(record)
+
+
+@dataclass(frozen=True)
+class Another(Network):
+    pass
+
+
+def test_a_network_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"RecurrentNetwork for the task mackey-glass.*Another"):
+        Run(tmp_path / "run", Config(MackeyGlass(), Another()))

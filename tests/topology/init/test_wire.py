@@ -9,25 +9,9 @@ from testing import assert_valid
 from torch import nn
 from torch.nn.utils import parametrize
 
+from sparse_engine import topology
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import (
-    SET,
-    BarabasiAlbert,
-    ConstantFanIn,
-    Dale,
-    EqualDensity,
-    ErdosRenyi,
-    ERKDensity,
-    ExponentialDistance,
-    RandomSigns,
-    ReceptiveField,
-    SignInit,
-    StochasticBlockModel,
-    WattsStrogatz,
-    Wiring,
-    wire,
-)
 
 
 def model_of(seed=0):
@@ -43,14 +27,14 @@ def weights_of(model):
 
 
 RULES = [
-    ErdosRenyi(density=0.1),
-    ConstantFanIn(4),
-    WattsStrogatz(4, 0.2),
-    BarabasiAlbert(2),
-    StochasticBlockModel.modular(2, within=0.5, between=0.1),
-    ReceptiveField(0.2, 0.3),
-    ERKDensity(0.1),
-    EqualDensity(0.25),
+    topology.ErdosRenyi(density=0.1),
+    topology.ConstantFanIn(4),
+    topology.WattsStrogatz(4, 0.2),
+    topology.BarabasiAlbert(2),
+    topology.StochasticBlockModel.modular(2, within=0.5, between=0.1),
+    topology.ReceptiveField(0.2, 0.3),
+    topology.ERKDensity(0.1),
+    topology.EqualDensity(0.25),
 ]
 
 
@@ -59,7 +43,7 @@ def test_wire_makes_the_same_from_any_model(rule):
     one, other = model_of(1), model_of(2)
     parameters = list(one.parameters())
     for model in (one, other):
-        wire(model, rule, seed=7)
+        topology.wire(model, rule, seed=7)
     assert all(a is b for a, b in zip(parameters, one.parameters(), strict=True))
     for (name, a), b in zip(weights_of(one).items(), weights_of(other).values(), strict=True):
         assert_valid(a)
@@ -71,15 +55,15 @@ def test_wire_makes_the_same_from_any_model(rule):
     y.square().mean().backward()
     optimizer = torch.optim.Adam(one.parameters())
     optimizer.step()
-    SET(one, optimizer, every=1).step()
+    topology.SET(one, optimizer, every=1).step()
     before = one["rnn"].weight_hh_l0.col_indices.clone()
-    wire(one, rule, seed=8)
+    topology.wire(one, rule, seed=8)
     assert not torch.equal(before, one["rnn"].weight_hh_l0.col_indices)
 
 
 def test_weights_of_one_shape_are_wired_differently():
     model = nn.Sequential(SparseLinear(20, 30, density=0.2), SparseLinear(20, 30, density=0.2))
-    wire(model, ConstantFanIn(4), signs=RandomSigns())
+    topology.wire(model, topology.ConstantFanIn(4), signs=topology.RandomSigns())
     one, other = model[0].weight, model[1].weight
     assert not torch.equal(one.col_indices, other.col_indices)
     assert not torch.equal(one.values.abs(), other.values.abs())
@@ -89,7 +73,7 @@ def test_weights_of_one_shape_are_wired_differently():
 def test_values_follow_the_new_fan_in():
     layer = SparseLinear(500, 400, density=0.5, dtype=torch.float64)
     layer.weight.values.grad = torch.ones_like(layer.weight.values)
-    wire(layer, BarabasiAlbert(20), gain=3.0)
+    topology.wire(layer, topology.BarabasiAlbert(20), gain=3.0)
     weight = layer.weight
     bound = 3 / weight.fan_in().double().sqrt()
     scaled = weight.values.detach() / bound[weight.rows()]
@@ -101,15 +85,15 @@ def test_values_follow_the_new_fan_in():
 
 def test_allocations_share_out_over_the_model():
     model = model_of()
-    wire(model, ERKDensity(0.2))
+    topology.wire(model, topology.ERKDensity(0.2))
     weights = weights_of(model).values()
     shapes = [weight.shape for weight in weights]
-    assert [weight.nnz for weight in weights] == ERKDensity(0.2).counts(shapes)
+    assert [weight.nnz for weight in weights] == topology.ERKDensity(0.2).counts(shapes)
 
 
 def test_dale_holds_across_the_weights_of_a_model():
     model = model_of()
-    wire(model, ErdosRenyi(density=0.9), signs=Dale(0.75))
+    topology.wire(model, topology.ErdosRenyi(density=0.9), signs=topology.Dale(0.75))
     within, onward = model["rnn"].weight_hh_l0.to_dense(), model["rnn"].weight_ih_l1.to_dense()
     of_unit = torch.cat([within, onward]).sign()
     assert ((of_unit >= 0).all(0) | (of_unit <= 0).all(0)).all()
@@ -137,10 +121,10 @@ def test_weights_whose_links_are_held_stay_and_keep_their_place(hold):
     hold(held["first"])
     before = held["first"].weight.to_dense()
     for each in (model, held):
-        wire(each, ConstantFanIn(4))
+        topology.wire(each, topology.ConstantFanIn(4))
     assert torch.equal(held["first"].weight.to_dense(), before)
     assert torch.equal(held["rnn"].weight_hh_l1.to_dense(), model["rnn"].weight_hh_l1.to_dense())
-    wire(held, ERKDensity(0.1))
+    topology.wire(held, topology.ERKDensity(0.1))
     trained = [weight for name, weight in weights_of(held).items() if name != "first.weight"]
     positions = sum(weight.shape[0] * weight.shape[1] for weight in trained)
     assert sum(weight.nnz for weight in trained) == round(0.1 * positions)
@@ -152,15 +136,15 @@ def test_a_model_without_a_weight_to_wire_is_refused(hold):
     if hold is not None:
         hold(model)
     with pytest.raises(ValueError, match=f"found none among {int(hold is not None)} sparse"):
-        wire(model, ConstantFanIn(1))
+        topology.wire(model, topology.ConstantFanIn(1))
 
 
-class Transposed(Wiring):
+class Transposed(topology.Wiring):
     def links(self, out_features, in_features, key):
-        return ConstantFanIn(1).links(in_features, out_features, key)
+        return topology.ConstantFanIn(1).links(in_features, out_features, key)
 
 
-class TooFew(SignInit):
+class TooFew(topology.SignInit):
     def signs(self, links, key):
         return torch.ones(min(7, links.nnz), dtype=torch.int8)
 
@@ -172,10 +156,10 @@ class Doubled(nn.Module):
 
 # A rule, its options and what it says of the last layer, which does not suit it as others do.
 UNSUITED = [
-    (ConstantFanIn(7), {}, "fan_in of at most 4, found 7"),
+    (topology.ConstantFanIn(7), {}, "fan_in of at most 4, found 7"),
     (Transposed(), {}, r"a pattern of shape \(9, 4\) .* found \(4, 9\)"),
-    (ConstantFanIn(1), {"signs": TooFew()}, "expected 9 signs from .*, found shape .7."),
-    (ConstantFanIn(1), {}, "a module without parametrizations"),
+    (topology.ConstantFanIn(1), {"signs": TooFew()}, "expected 9 signs from .*, found shape .7."),
+    (topology.ConstantFanIn(1), {}, "a module without parametrizations"),
 ]
 
 
@@ -188,7 +172,7 @@ def test_a_model_stays_as_it_was_where_one_weight_cannot_be_wired(rule, options,
     model.append(last)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=message):
-        wire(model, rule, **options)
+        topology.wire(model, rule, **options)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -196,14 +180,14 @@ def test_a_model_stays_as_it_was_where_one_weight_cannot_be_wired(rule, options,
 N = 100_000
 SPACE = np.random.default_rng(0).random((N, 2))
 LARGE = [
-    ErdosRenyi(nnz=10**6),
-    ConstantFanIn(10),
-    WattsStrogatz(10, 0.1),
-    BarabasiAlbert(10),
-    StochasticBlockModel(np.where(np.eye(50), 4.02e-3, 2e-5).tolist()),
-    ReceptiveField(1e-4, 0.0),
-    ReceptiveField(1e-4, 0.5),
-    ExponentialDistance(SPACE, SPACE, scale=0.01, density=1e-4, candidates=16),
+    topology.ErdosRenyi(nnz=10**6),
+    topology.ConstantFanIn(10),
+    topology.WattsStrogatz(10, 0.1),
+    topology.BarabasiAlbert(10),
+    topology.StochasticBlockModel(np.where(np.eye(50), 4.02e-3, 2e-5).tolist()),
+    topology.ReceptiveField(1e-4, 0.0),
+    topology.ReceptiveField(1e-4, 0.5),
+    topology.ExponentialDistance(SPACE, SPACE, scale=0.01, density=1e-4, candidates=16),
 ]
 
 

@@ -7,21 +7,8 @@ import torch
 from methods import OPTIONS, assert_same, train
 from testing import assert_valid
 
+from sparse_engine import topology
 from sparse_engine.lab.train import METHODS
-from sparse_engine.topology import (
-    DSR,
-    SNFS,
-    CHTss,
-    DeepR,
-    GradualPruning,
-    GraNet,
-    ImportanceSET,
-    NarangPruning,
-    NarangRamp,
-    PeriodicDeepR,
-    Static,
-    topology_hash,
-)
 
 
 def test_no_method_is_forgotten():
@@ -45,18 +32,18 @@ def test_the_default_device_decides_nothing(build):
 def test_the_number_of_links_is_exact(method, build):
     parts = build(4)
     weights = parts.rule.weights
-    before, links = [topology_hash(weight) for weight in weights], [w.nnz for w in weights]
+    before, links = [topology.topology_hash(weight) for weight in weights], [w.nnz for w in weights]
     positions = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
 
     def check(step):
         now = [weight.nnz for weight in weights]
-        if method in (GraNet, GradualPruning, CHTss):
+        if method in (topology.GraNet, topology.GradualPruning, topology.CHTss):
             rewired = step - step % 7
             wanted = round(parts.rule.density.at(rewired) * positions) if rewired else sum(links)
             assert sum(now) == min(wanted, sum(links))
-        elif method in (SNFS, DSR):
+        elif method in (topology.SNFS, topology.DSR):
             assert sum(now) == sum(links)
-        elif method in (NarangPruning, ImportanceSET):
+        elif method in (topology.NarangPruning, topology.ImportanceSET):
             assert all(new <= old for new, old in zip(now, links, strict=True))
         else:
             assert now == links
@@ -64,14 +51,16 @@ def test_the_number_of_links_is_exact(method, build):
     train(parts, 0, 40, check)
     for weight in weights:
         assert_valid(weight)
-    changed = [topology_hash(weight) != old for weight, old in zip(weights, before, strict=True)]
-    assert any(changed) != (method is Static)
+    changed = [
+        topology.topology_hash(weight) != old for weight, old in zip(weights, before, strict=True)
+    ]
+    assert any(changed) != (method is topology.Static)
 
 
 def test_links_that_return_may_stay(method, build):
     """With keep_returning, every link that exists before and after a rewiring has stayed."""
-    pruning = (GradualPruning, NarangPruning, ImportanceSET)
-    if method in (Static, DeepR, PeriodicDeepR, *pruning):
+    pruning = (topology.GradualPruning, topology.NarangPruning, topology.ImportanceSET)
+    if method in (topology.Static, topology.DeepR, topology.PeriodicDeepR, *pruning):
         pytest.skip("no link returns, or it must not keep its value")
     arguments = inspect.signature(method).parameters
     parts, required = build(5), {"steps": 40, "density": 0.1}
@@ -99,10 +88,10 @@ def test_links_that_return_may_stay(method, build):
 
 
 def test_options_that_all_methods_share(method, build):
-    if method is Static:
+    if method is topology.Static:
         pytest.skip("takes a model and an optimizer only")
     parts, observers = build(5), (lambda *_: None,)
-    required = {"steps": 40, "density": 0.1, "last": 30, "ramp": NarangRamp(1, 5, 9)}
+    required = {"steps": 40, "density": 0.1, "last": 30, "ramp": topology.NarangRamp(1, 5, 9)}
     own = inspect.signature(method).parameters
     options = {name: value for name, value in required.items() if name in own}
     rewiring = method(parts.model, parts.optimizer, seed=7, observers=observers, **options)

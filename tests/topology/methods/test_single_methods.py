@@ -1,24 +1,14 @@
 """What one method does and no other: equal gates, links that go for good, neurons that do."""
 
 import copy
-from itertools import pairwise
 
 import pytest
 import torch
-from testing import assert_valid
 from torch import nn
 
+from sparse_engine import topology
 from sparse_engine.models import SparseMLP
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRHN, SparseRNN
-from sparse_engine.topology import (
-    SET,
-    GradualPruning,
-    ImportanceSET,
-    NarangPruning,
-    NarangRamp,
-    Selfish,
-    topology_hash,
-)
 
 NETWORKS = {
     "LSTM": (lambda: SparseLSTM(9, 12, density=0.3, input_density=0.3), 4),
@@ -33,7 +23,7 @@ def test_each_weight_of_a_language_model_has_the_gates_of_its_network(name):
     make, gates = NETWORKS[name]
     decoder = SparseLinear(12, 400, density=0.3)
     model = nn.Sequential(make(), decoder)
-    rewiring = Selfish(model, None, steps=1000, fraction=0.5, every=1)
+    rewiring = topology.Selfish(model, None, steps=1000, fraction=0.5, every=1)
     grown = {}
     rewiring.observers.append(lambda name, weight, rewired: grown.update({weight: rewired.born}))
     rewiring.step()
@@ -46,49 +36,6 @@ def test_each_weight_of_a_language_model_has_the_gates_of_its_network(name):
     assert int(words.max() - words.min()) > 1
 
 
-METHODS = {
-    "cubic": lambda m, o: GradualPruning(m, o, density=0.1, last=40, every=10),
-    "Narang": lambda m, o: NarangPruning(m, o, density=0.1, ramp=NarangRamp(0, 20, 41), every=10),
-}
-
-
-def step(model, optimizer):
-    optimizer.zero_grad()
-    model(torch.randn(8, 20)).square().mean().backward()
-    optimizer.step()
-
-
-@pytest.mark.parametrize("kind", METHODS)
-def test_values_gradient_and_moments_shrink_together(kind, links_of):
-    model = SparseLinear(20, 15, density=1.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    rule, weight = METHODS[kind](model, optimizer), model.weight
-    parameter, numbers = weight.values, [weight.nnz]
-    for _ in range(4):
-        for _ in range(10):
-            step(model, optimizer)
-            state = optimizer.state[weight.values]
-            names = ["exp_avg", "exp_avg_sq"]
-            entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
-            before = [links_of(weight, entry.clone()) for entry in entries]
-            rule.step()
-        entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
-        for old, entry in zip(before, entries, strict=True):
-            after = links_of(weight, entry)
-            assert all(old[position] == value for position, value in after.items())
-        magnitudes = sorted(abs(value) for value in before[0].values())
-        assert sorted(abs(v) for v in links_of(weight).values()) == magnitudes[-weight.nnz :]
-        numbers.append(weight.nnz)
-        assert_valid(weight)
-    assert weight.values is parameter
-    assert all(new < old for old, new in pairwise(numbers))
-    if kind == "cubic":
-        assert numbers[1:] == [
-            round(300 * (0.1 + 0.9 * (1 - p) ** 3)) for p in (0.25, 0.5, 0.75, 1)
-        ]
-    step(model, optimizer)
-
-
 def trained(output_density=0.3, **options):
     generator = torch.Generator().manual_seed(0)
     densities = [0.3, 0.3, output_density]
@@ -96,7 +43,7 @@ def trained(output_density=0.3, **options):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(8, 30, generator=generator)).square().mean().backward()
     optimizer.step()
-    return model, optimizer, ImportanceSET(model, optimizer, **options)
+    return model, optimizer, topology.ImportanceSET(model, optimizer, **options)
 
 
 def weights_of(model):
@@ -148,9 +95,9 @@ def test_prunes_at_its_times_and_is_set_otherwise():
 def test_equals_set_before_the_first_pruning():
     one, *_, method = trained(every=2, seed=5)
     other, optimizer, _ = trained()
-    rewiring = SET(other, optimizer, every=2, seed=5)
+    rewiring = topology.SET(other, optimizer, every=2, seed=5)
     for _ in range(6):
         method.step()
         rewiring.step()
-    hashes = [[topology_hash(weight) for weight in weights_of(m)] for m in (one, other)]
+    hashes = [[topology.topology_hash(weight) for weight in weights_of(m)] for m in (one, other)]
     assert hashes[0] == hashes[1]

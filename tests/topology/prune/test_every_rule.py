@@ -5,37 +5,34 @@ import torch
 from testing import assert_valid
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import Magnitude, NarangRamp, RandomGrowth, Rewiring, SignedMagnitude
-from sparse_engine.topology.grow import EqualPerGate
-from sparse_engine.topology.prune import (
-    AdaptiveThreshold,
-    AssignedSign,
-    GlobalMagnitude,
-    GlobalThreshold,
-    GradientMagnitude,
-    NarangThreshold,
-    NeuronImportance,
-    PerGate,
-    SignChange,
-    SoftMagnitude,
-    Taylor,
+from sparse_engine.topology import (
+    Magnitude,
+    NarangRamp,
+    RandomGrowth,
+    Rewiring,
+    SignedMagnitude,
+    prune,
 )
+from sparse_engine.topology.grow import EqualPerGate
 from sparse_engine.topology.schedule import LinearSchedule
 
 RULES = {
     "signed magnitude": (SignedMagnitude, RandomGrowth()),
-    "global magnitude": (GlobalMagnitude, RandomGrowth()),
-    "threshold": (lambda: AdaptiveThreshold(0.5), RandomGrowth()),
-    "global threshold": (lambda: GlobalThreshold(0.5), RandomGrowth()),
-    "Narang": (lambda: NarangThreshold(NarangRamp(0, 9, 27), 0.1), RandomGrowth()),
-    "sign change": (SignChange, RandomGrowth()),
-    "fixed sign": (AssignedSign, RandomGrowth()),
-    "magnitude and gradient": (lambda: GradientMagnitude(2.0), RandomGrowth()),
-    "Taylor": (Taylor, RandomGrowth()),
-    "soft": (lambda: SoftMagnitude(LinearSchedule(0.5, 15, end=0.9), alpha=0.5), RandomGrowth()),
-    "importance by share": (lambda: NeuronImportance(0.3), RandomGrowth()),
-    "importance by threshold": (lambda: NeuronImportance(threshold=5.0), RandomGrowth()),
-    "per gate": (lambda: PerGate(Magnitude()), RandomGrowth()),
+    "global magnitude": (prune.GlobalMagnitude, RandomGrowth()),
+    "threshold": (lambda: prune.AdaptiveThreshold(0.5), RandomGrowth()),
+    "global threshold": (lambda: prune.GlobalThreshold(0.5), RandomGrowth()),
+    "Narang": (lambda: prune.NarangThreshold(NarangRamp(0, 9, 27), 0.1), RandomGrowth()),
+    "sign change": (prune.SignChange, RandomGrowth()),
+    "fixed sign": (prune.AssignedSign, RandomGrowth()),
+    "magnitude and gradient": (lambda: prune.GradientMagnitude(2.0), RandomGrowth()),
+    "Taylor": (prune.Taylor, RandomGrowth()),
+    "soft": (
+        lambda: prune.SoftMagnitude(LinearSchedule(0.5, 15, end=0.9), alpha=0.5),
+        RandomGrowth(),
+    ),
+    "importance by share": (lambda: prune.NeuronImportance(0.3), RandomGrowth()),
+    "importance by threshold": (lambda: prune.NeuronImportance(threshold=5.0), RandomGrowth()),
+    "per gate": (lambda: prune.PerGate(Magnitude()), RandomGrowth()),
     "Selfish": (Magnitude, EqualPerGate()),
 }
 # 98 % dense, sparse, full, one link, none.

@@ -3,18 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from testing import awkward_patterns
+from testing import awkward_patterns, refusals
 
 from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import Magnitude, Prune, RandomGrowth, Rewiring, SignedMagnitude
-from sparse_engine.topology.prune import (
-    GradientMagnitude,
-    NeuronImportance,
-    PerGate,
-    SoftMagnitude,
-    Taylor,
-)
+from sparse_engine.topology import Magnitude, Prune, RandomGrowth, Rewiring, SignedMagnitude, prune
 
 
 def literal_importance(weight, share=None, threshold=None):
@@ -32,20 +25,20 @@ def literal_importance(weight, share=None, threshold=None):
 def test_awkward_patterns_with_ties(name, limit):
     pattern = awkward_patterns()[name]
     weight = SparseWeight(torch.randint(-2, 3, (pattern.nnz,)).double(), pattern)
-    dropped = NeuronImportance(**limit).drop(weight, 0.3, RandomKey(0))
+    dropped = prune.NeuronImportance(**limit).drop(weight, 0.3, RandomKey(0))
     assert dropped.tolist() == literal_importance(weight, **limit)
 
 
 def test_a_sum_equal_to_the_threshold_falls():
     weight = SparseWeight.from_dense(torch.tensor([[1.0, -2.0], [3.5, 0.0]]))
-    dropped = NeuronImportance(threshold=3.0).drop(weight, 0.0, RandomKey(0))
+    dropped = prune.NeuronImportance(threshold=3.0).drop(weight, 0.0, RandomKey(0))
     assert dropped.tolist() == [True, True, False]
 
 
 def test_sums_are_not_rounded_as_the_values_are():
     large = 2.0**24
     weight = SparseWeight.from_dense(torch.tensor([[large, 1.0, 1.0], [large, 1.0, 0.0]]))
-    dropped = NeuronImportance(0.5).drop(weight, 0.0, RandomKey(0))
+    dropped = prune.NeuronImportance(0.5).drop(weight, 0.0, RandomKey(0))
     assert dropped.tolist() == [False, False, False, True, True]
 
 
@@ -64,7 +57,7 @@ def literal_gates(weight, gates, fraction):
 def test_gates_literally(gates, fraction, weight):
     weight = SparseWeight(weight.values, weight.pattern)
     weight.blocks = [weight.shape[0] // gates] * gates
-    dropped = PerGate(Magnitude()).drop(weight, fraction, RandomKey(0))
+    dropped = prune.PerGate(Magnitude()).drop(weight, fraction, RandomKey(0))
     assert np.array_equal(dropped.numpy(), literal_gates(weight, gates, fraction))
 
 
@@ -72,7 +65,7 @@ def test_the_gradient_reaches_the_rule_within(weight_of):
     weight = weight_of(torch.ones(16), 4, 4)
     weight.blocks = [2, 2]
     weight.values.grad = torch.arange(16.0).flip(0)
-    dropped = PerGate(Taylor()).drop(weight, 0.25, RandomKey(0))
+    dropped = prune.PerGate(prune.Taylor()).drop(weight, 0.25, RandomKey(0))
     assert dropped.nonzero().flatten().tolist() == [6, 7, 14, 15]
 
 
@@ -94,24 +87,22 @@ class Counting(Prune):
 
 
 def test_the_memory_of_the_rule_within_is_saved(weight_of):
-    rule, other = PerGate(Counting()), PerGate(Counting())
+    rule, other = prune.PerGate(Counting()), prune.PerGate(Counting())
     rule.drop(weight_of(torch.ones(4), 4, 4), 0.5, RandomKey(0))
     other.load_state_dict(rule.state_dict())
     assert other.state_dict() == {"calls": 1}
 
 
-@pytest.mark.parametrize("rule", [SignedMagnitude(), SoftMagnitude()])
-def test_a_rule_that_is_no_score_is_refused(rule):
-    with pytest.raises(
-        ValueError, match=f"a rule made of a score alone, found {type(rule).__name__}"
-    ):
-        PerGate(rule)
+test_a_rule_that_is_no_score_is_refused = refusals(
+    ("made of a score alone, found SignedMagnitude", lambda: prune.PerGate(SignedMagnitude())),
+    ("made of a score alone, found SoftMagnitude", lambda: prune.PerGate(prune.SoftMagnitude())),
+)
 
 
 RULES = [
-    (GradientMagnitude(0.5), lambda w, g: np.abs(w) + 0.5 * np.abs(g)),
-    (GradientMagnitude(0.0), lambda w, g: np.abs(w)),
-    (Taylor(), lambda w, g: (w * g) ** 2),
+    (prune.GradientMagnitude(0.5), lambda w, g: np.abs(w) + 0.5 * np.abs(g)),
+    (prune.GradientMagnitude(0.0), lambda w, g: np.abs(w)),
+    (prune.Taylor(), lambda w, g: (w * g) ** 2),
 ]
 
 
@@ -131,10 +122,10 @@ def test_literally(rule, score, fraction, whole, weight):
 def test_products_too_small_to_square_are_still_told_apart(weight_of):
     weight = weight_of(torch.tensor([3e-15, 2e-15, 1e-15]), 2, 2)
     weight.values.grad = torch.full((3,), 1e-15)
-    assert Taylor().drop(weight, 0.5, RandomKey(0)).tolist() == [False, False, True]
+    assert prune.Taylor().drop(weight, 0.5, RandomKey(0)).tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("rule", [GradientMagnitude(1.0), Taylor()])
+@pytest.mark.parametrize("rule", [prune.GradientMagnitude(1.0), prune.Taylor()])
 def test_they_see_the_gradient_of_the_last_backward_pass(rule):
     layer = SparseLinear(12, 10, density=0.3)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
@@ -148,7 +139,7 @@ def test_they_see_the_gradient_of_the_last_backward_pass(rule):
     assert torch.equal(layer.weight.values[layer.weight.values != 0], survivors)
 
 
-@pytest.mark.parametrize("rule", [GradientMagnitude(1.0), Taylor()])
+@pytest.mark.parametrize("rule", [prune.GradientMagnitude(1.0), prune.Taylor()])
 def test_without_a_gradient_the_error_says_what_to_do(rule, weight_of):
     with pytest.raises(ValueError, match=r"found None: .*before optimizer.zero_grad\(\)"):
         rule.drop(weight_of(torch.randn(5), 3, 3), 0.3, RandomKey(0))

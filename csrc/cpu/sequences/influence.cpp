@@ -1,0 +1,126 @@
+#include "sparse_engine/influence.h"
+
+#include "runtime/memory.h"
+#include "runtime/panel.h"
+#include "sparse_engine/instruction_sets.h"
+
+namespace sparse_engine {
+namespace {
+
+constexpr int W = kInfluenceColumns;
+
+// One panel of one lane, of S states. Threads share panels, so that nothing is exchanged.
+template <typename T, int S>
+class InfluencePanel {
+ public:
+  InfluencePanel(const Influence<T>& a, int64_t lane, int64_t panel, T* source)
+      : a_(a),
+        n_(a.units),
+        of_source_(a.of_source + lane * S * n_),
+        of_state_(a.of_state + lane * S * S * n_),
+        of_product_(a.of_product + lane * S * a.gates * n_),
+        immediate_(a.immediate + (lane * S * a.panels + panel) * W),
+        unit_(a.unit + panel * W),
+        upstream_(a.upstream ? a.upstream + lane * n_ : nullptr),
+        j_(a.influence + (lane * a.panels + panel) * S * n_ * W),
+        gradient_(a.gradient ? a.gradient + (lane * a.panels + panel) * W : nullptr),
+        source_(source) {}
+
+  void advance() const {
+    for (int64_t i = 0; i < n_; ++i) write_source(i);
+    Vec<T, L> gradient[NV] = {};
+    for (int64_t i = 0; i < n_; ++i) advance_unit(i, gradient);
+    for (int s = 0; s < S; ++s)
+      for (int e = 0; e < W; ++e) *at(s, unit_[e], e) += immediate_[s * a_.panels * W + e];
+    if (!gradient_) return;
+    for (int v = 0; v < NV; ++v) store<T, L>(gradient_ + v * L, gradient[v]);
+    for (int e = 0; e < W; ++e) gradient_[e] += upstream_[unit_[e]] * immediate_[e];
+  }
+
+ private:
+  static constexpr int L = kLanes<T>, NV = W / L;
+
+  T* at(int64_t state, int64_t unit, int64_t column = 0) const {
+    return j_ + (state * n_ + unit) * W + column;
+  }
+
+  void write_source(int64_t i) const {
+    for (int v = 0; v < NV; ++v) {
+      Vec<T, L> sum{};
+      for (int s = 0; s < S; ++s) sum += load<T, L>(at(s, i, v * L)) * of_source_[s * n_ + i];
+      store<T, L>(source_ + i * W + v * L, sum);
+    }
+  }
+
+  void advance_unit(int64_t i, Vec<T, L> (&gradient)[NV]) const {
+    Vec<T, L> next[S][NV];
+    for (int t = 0; t < S; ++t)
+      for (int v = 0; v < NV; ++v) {
+        next[t][v] = Vec<T, L>{};
+        for (int s = 0; s < S; ++s)
+          next[t][v] += load<T, L>(at(s, i, v * L)) * of_state_[(t * S + s) * n_ + i];
+      }
+    for (int64_t g = 0; g < a_.gates; ++g) {
+      Vec<T, L> sum[NV];
+      multiply(g * n_ + i, sum);
+      for (int t = 0; t < S; ++t)
+        for (int v = 0; v < NV; ++v)
+          next[t][v] += sum[v] * of_product_[(t * a_.gates + g) * n_ + i];
+    }
+    for (int t = 0; t < S; ++t)
+      for (int v = 0; v < NV; ++v) store<T, L>(at(t, i, v * L), next[t][v]);
+    if (gradient_)
+      for (int v = 0; v < NV; ++v) gradient[v] += next[0][v] * upstream_[i];
+  }
+
+  // Two links are in flight at once, as each sum waits for the one before.
+  SE_INLINE void multiply(int64_t row, Vec<T, L> (&sum)[NV]) const {
+    Vec<T, L> other[NV] = {};
+    for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{};
+    int64_t p = a_.w.ptr[row];
+    const int64_t end = a_.w.ptr[row + 1];
+    for (; p + 1 < end; p += 2) {
+      const T *x = source_ + int64_t{a_.w.idx[p]} * W, *y = source_ + int64_t{a_.w.idx[p + 1]} * W;
+      for (int v = 0; v < NV; ++v) {
+        sum[v] += load<T, L>(x + v * L) * a_.values[p];
+        other[v] += load<T, L>(y + v * L) * a_.values[p + 1];
+      }
+    }
+    if (p < end)
+      for (int v = 0; v < NV; ++v)
+        sum[v] += load<T, L>(source_ + int64_t{a_.w.idx[p]} * W + v * L) * a_.values[p];
+    for (int v = 0; v < NV; ++v) sum[v] += other[v];
+  }
+
+  const Influence<T>& a_;
+  const int64_t n_;
+  const T *of_source_, *of_state_, *of_product_, *immediate_;
+  const int32_t* unit_;
+  const T* upstream_;
+  T *j_, *gradient_, *source_;
+};
+
+template <typename T, int S>
+void advance_panels(const Influence<T>& a) {
+  const int64_t count = a.lanes * a.panels;
+  const int most = static_cast<int>(std::min<int64_t>(a.threads, std::max<int64_t>(1, count)));
+  const Job job = job_of_region(most, (a.w.nnz() + S * a.units) * W * count);
+  Scratch scratch(Scratch::bytes_of<T>(job.threads * a.units * W));
+  T* sources = scratch.take<T>(job.threads * a.units * W);
+  run_team(job, [&](const Team& team) {
+    for (int64_t q = team.first(count); q < team.last(count); ++q)
+      InfluencePanel<T, S>(a, q / a.panels, q % a.panels, sources + team.rank * a.units * W)
+          .advance();
+  });
+}
+
+}  // namespace
+
+template <class Isa, typename T>
+void influence(const Influence<T>& a) {
+  a.states == 1 ? advance_panels<T, 1>(a) : advance_panels<T, 2>(a);
+}
+
+template void influence<SPARSE_ENGINE_ISA>(const Influence<SPARSE_ENGINE_REAL>&);
+
+}  // namespace sparse_engine

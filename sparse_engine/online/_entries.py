@@ -1,0 +1,124 @@
+"""Parameters whose influence a learner carries, one entry for each number that is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparse_engine.nn import Recurrent, SparseWeight
+from sparse_engine.online._step import Leaf, Slopes, Step, learned_arguments, pick
+
+#: All numbers of a parameter.
+ALL = slice(None)
+
+
+@dataclass
+class Entries:
+    """Numbers of one parameter that enter the sums, or an argument, of the units of a layer.
+
+    Attributes:
+        name: name of the parameter, or of what is computed from parameters.
+        layer: number of the layer.
+        kind: kind of the leaf that the numbers enter, and ``which`` of them: the level of a
+            product, or the name of an argument.
+        parameter: returns the tensor of these numbers, attached to its parameters.
+        rows: row of the leaf that each number enters.
+        columns: feature of the source that each number multiplies; None where the source is 1.
+        weight: the sparse weight whose links these are, or None.
+    """
+
+    name: str
+    layer: int
+    kind: str
+    which: Any
+    parameter: Callable[[], Tensor]
+    rows: Tensor
+    columns: Tensor | None = None
+    weight: SparseWeight | None = None
+
+    def read_links(self) -> None:
+        """Read the links again, which may have changed."""
+        if self.weight is not None:
+            self.rows, self.columns = self.weight.rows().int(), self.weight.col_indices
+
+    def immediate(self, step: Step, of: Slopes, some: slice = ALL) -> Tensor | None:
+        """Return the derivative of a quantity by some numbers in this step, ``[lanes, entries]``.
+
+        It belongs to the number's own unit. None where the quantity depends on none of them.
+        """
+        total = None
+        for leaf, slope in of.items():
+            if self._enters(leaf, step):
+                term = pick(slope, self.rows[some])
+                if self.columns is not None:
+                    source = step.x if self.kind == "input" else step.sources[leaf[1]]
+                    term *= pick(source, self.columns[some])
+                total = term if total is None else total.add_(term)
+        return total
+
+    def _enters(self, leaf: Leaf, step: Step) -> bool:
+        kind, which = leaf
+        return kind == self.kind and self.which == (
+            step.levels[which] if kind == "product" else which
+        )
+
+    @torch.enable_grad()
+    def add_gradient(self, gradient: Tensor) -> None:
+        """Add the gradient of each number to ``.grad`` of the parameters."""
+        parameter = self.parameter()
+        parameter.backward(gradient.view_as(parameter).to(parameter.dtype))
+
+
+def entries_of(network: Recurrent) -> list[Entries]:
+    """Return the entries of all layers that take gradients."""
+    found = []
+    for number, (name, inputs) in enumerate(network.layers()):
+        layer, cell = network.layer(name), network.cell
+        weight = layer["weight_ih"]
+        if isinstance(weight, SparseWeight):
+            found.append(_links(f"weight_ih_{name}", number, "input", 0, weight))
+        else:
+            own = partial(getattr, network, f"weight_ih_{name}")
+            rows, columns = torch.arange(weight.numel()), torch.arange(inputs)
+            at = (rows // inputs).int(), columns.repeat(weight.shape[0]).int()
+            found.append(Entries(f"weight_ih_{name}", number, "input", 0, own, *at))
+        weights = cell.recurrent_weights(layer)
+        for level, each in enumerate(weights):
+            title = f"weight_hh_{name}" + (f".{level}" if len(weights) > 1 else "")
+            found.append(_links(title, number, "product", level, each))
+        of_input, of_product = cell.biases(layer)
+        if of_input is not None:
+            own = partial(_bias, network, name, 0)
+            rows = torch.arange(of_input.numel())
+            found.append(Entries(f"bias_ih_{name}", number, "input", 0, own, rows))
+        for level in range(len(weights) if of_product is not None else 0):
+            own = partial(_bias, network, name, 1, level)
+            rows = torch.arange(own().numel())
+            found.append(Entries(f"bias_hh_{name}.{level}", number, "product", level, own, rows))
+        for argument in learned_arguments(cell, layer, network.hidden_size):
+            own = partial(_argument, network, name, argument)
+            rows = torch.arange(network.hidden_size)
+            found.append(Entries(f"{argument}_{name}", number, "argument", argument, own, rows))
+    return [each for each in found if each.parameter().requires_grad]
+
+
+def _links(name: str, layer: int, kind: str, which: int, weight: SparseWeight) -> Entries:
+    own = partial(getattr, weight, "values")
+    entries = Entries(name, layer, kind, which, own, weight.rows(), None, weight)
+    entries.read_links()
+    return entries
+
+
+def _bias(network: Recurrent, name: str, side: int, level: int = 0) -> Tensor:
+    bias = network.cell.biases(network.layer(name))[side]
+    assert bias is not None
+    return bias[level] if bias.dim() == 2 else bias
+
+
+def _argument(network: Recurrent, name: str, argument: str) -> Tensor:
+    return learned_arguments(network.cell, network.layer(name), network.hidden_size)[argument]

@@ -1,0 +1,156 @@
+"""One time step of a layer with its derivatives, all of which are elementwise in units."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparse_engine import ops
+from sparse_engine.nn.cell import Cell, Layer, zoned_out
+from sparse_engine.nn.weight import SparseWeight
+
+#: Argument of the equations of a step: ``("state", i)``, ``("input", 0)``, ``("product", k)`` for
+#: the k-th product that the step takes, or ``("argument", name)``.
+Leaf = tuple[str, Any]
+
+#: Derivatives of one quantity with one entry per unit, by what it depends on: entry ``[lane, row]``
+#: is the derivative of unit ``row % units`` by that row of the leaf.
+Slopes = dict[Leaf, Tensor]
+
+
+class Step(NamedTuple):
+    """One time step of a layer.
+
+    Attributes:
+        x: what the layer read, ``[lanes, inputs]``.
+        sources: what each product multiplied, ``[lanes, units]``.
+        levels: which recurrent weight took each product.
+        of_sources: slopes of each source.
+        of_states: slopes of each state after the step.
+        states: the states after the step, ``[lanes, units]``.
+        outputs: what the next layer reads.
+        to_next: slope ``[lanes, units]`` of the outputs by the first state.
+    """
+
+    x: Tensor
+    sources: list[Tensor]
+    levels: list[int]
+    of_sources: list[Slopes]
+    of_states: list[Slopes]
+    states: tuple[Tensor, ...]
+    outputs: Tensor
+    to_next: Tensor
+
+
+class Traced(NamedTuple):
+    """One time step of a layer with autograd's graph of the parts between its products."""
+
+    leaves: dict[Leaf, Tensor]
+    sources: list[Tensor]
+    levels: list[int]
+    states: tuple[Tensor, ...]
+
+
+def learned_arguments(cell: Cell, layer: Layer, units: int) -> dict[str, Tensor]:
+    """Return the arguments of a cell's step that depend on parameters, one entry per unit."""
+    return {
+        name: each.expand(units)
+        for name, each in cell.arguments(layer).items()
+        if isinstance(each, Tensor) and each.requires_grad
+    }
+
+
+def trace(
+    cell: Cell, layer: Layer, x: Tensor, state: tuple[Tensor, ...], dt: Tensor | None
+) -> Traced:
+    """Take one time step of a layer, in which every product is a leaf of autograd's graph."""
+    with torch.no_grad():
+        v = cell.input_sums(layer, x.unsqueeze(0))[0]
+        multiply = cell.product(layer)
+    leaves: dict[Leaf, Tensor] = {("state", i): _leaf(each) for i, each in enumerate(state)}
+    leaves["input", 0] = _leaf(v)
+    given = dict(cell.arguments(layer))
+    for name, each in learned_arguments(cell, layer, state[0].shape[1]).items():
+        given[name] = leaves["argument", name] = _leaf(each.expand_as(state[0]))
+    sources: list[Tensor] = []
+    levels: list[int] = []
+
+    def product(source: Tensor, *level: int) -> Tensor:
+        with torch.no_grad():
+            sums = multiply(source.detach(), *level)
+        leaf = leaves["product", len(sources)] = _leaf(sums)
+        sources.append(source)
+        levels.append(level[0] if level else 0)
+        return leaf
+
+    step: Any = partial(cell.step, **given)
+    if cell.zoneout:
+        rates = cell.zoneout if isinstance(cell.zoneout, tuple) else (cell.zoneout,)
+        step = partial(zoned_out, step, rates * len(cell.states), False)
+    before = tuple(leaves["state", i] for i in range(len(state)))
+    timed = {"dt": dt.unsqueeze(-1)} if dt is not None else {}
+    with torch.enable_grad():
+        after = step(leaves["input", 0], product, before, **timed)
+    return Traced(leaves, sources, levels, tuple(after))
+
+
+def take_step(
+    cell: Cell, layer: Layer, x: Tensor, state: tuple[Tensor, ...], dt: Tensor | None
+) -> Step:
+    """Take one time step of a layer, with its derivatives."""
+    traced = trace(cell, layer, x, state, dt)
+    of_sources = [slopes(traced, each) for each in traced.sources]
+    of_states = [slopes(traced, each) for each in traced.states]
+    states = tuple(each.detach() for each in traced.states)
+    output = _leaf(states[0])
+    with torch.enable_grad():
+        read = cell.to_next_layer(output)
+    (to_next,) = torch.autograd.grad(read, output, torch.ones_like(read))
+    sources = [each.detach() for each in traced.sources]
+    levels = traced.levels
+    return Step(x, sources, levels, of_sources, of_states, states, read.detach(), to_next)
+
+
+def slopes(traced: Traced, of: Tensor, by: Tensor | None = None) -> Slopes:
+    """Return the derivatives of the sum of a quantity over units, weighted by ``by``, or by 1.
+
+    With 1 these are the elementwise derivatives, because no unit depends on an entry of another.
+    """
+    if not of.requires_grad:
+        return {}
+    by = torch.ones_like(of) if by is None else by
+    options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
+    found = torch.autograd.grad(of, [*traced.leaves.values()], by, **options)
+    return {leaf: each for leaf, each in zip(traced.leaves, found, strict=True) if each is not None}
+
+
+@torch.no_grad()
+def backpropagate(weights: list[SparseWeight], step: Step, gradient: Tensor) -> dict[Leaf, Tensor]:
+    """Return the gradient by every leaf of this step, given that by the first state after it."""
+    found: dict[Leaf, Tensor] = {}
+
+    def add(gradient: Tensor, slopes: Slopes) -> None:
+        for leaf, slope in slopes.items():
+            term = gradient.repeat(1, slope.shape[1] // gradient.shape[1]) * slope
+            found[leaf] = found[leaf] + term if leaf in found else term
+
+    add(gradient, step.of_states[0])
+    for k in reversed(range(len(step.sources))):
+        of_product = found.get(("product", k))
+        if of_product is not None:
+            weight = weights[step.levels[k]]
+            of_source = ops.spmm_t(weight.values.detach(), weight.pattern, of_product.t()).t()
+            add(of_source, step.of_sources[k])
+    return found
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_()
+
+
+def pick(rows: Tensor, index: Tensor) -> Tensor:
+    """Return ``rows[:, index]``; torch is many times faster in one dimension."""
+    return torch.stack([row.index_select(0, index) for row in rows])
