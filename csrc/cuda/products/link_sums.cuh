@@ -84,7 +84,9 @@ struct LinkSums {
     const int there = static_cast<int>(links.last - links.first), most = largest(there);
     int left = there - lane.slot * L;  // links from this lane's next one on
     int64_t next = links.first + lane.slot * L;
-    if (there == 0) next = 0, left = 1;
+    // Lanes without load what a lane with links does: a tile may hold no row but those of its part.
+    const int64_t some = __shfl_sync(~0u, links.first, largest(there ? static_cast<int>(threadIdx.x) % kWarp : 0));
+    if (there == 0) next = some, left = 1;
     const int32_t* idx = w.idx + next;
     // Sum q is number q % S of link q / S, of the links that this lane loads.
     T* to = sums + (shares.first % S) * w.links + next + shares.first / S;

@@ -132,7 +132,7 @@ struct RowSums {
   template <int V, int R, class Terms, class Finish>
   __device__ void units_and_pieces(const Terms& terms, const Extent& extent,
                                    const Finish& finish) const {
-    constexpr int S = Terms::kSums;
+    constexpr int S = Terms::kSums, N = R * S;
     const Lane lane(lanes, V);
     const Exchange<V> exchange(lanes.group / 2, lanes.across);
     const int64_t pieces_there = pieces.count();
@@ -146,12 +146,12 @@ struct RowSums {
         at = unit_by_unit ? quotient : rest;
       }
       const bool whole = item >= 0 && !has_long_row<R>(at);
-      T sums[R * S][V];
+      T sums[N][V];
       sum_unit<V, R>(terms, lane, exchange, whole ? at : 0, panel, whole && panel < extent.filled,
                      sums);
       if (whole)
         each_column<V>(lane, exchange, panel, sums,
-                       [&](Column n, T (&found)[R * S]) { finish(at, n, found); });
+                       [&](Column n, T (&found)[N]) { finish(at, n, found); });
     });
     if (pieces_there == 0) return;
     for_each_item(lanes, extent.filled * pieces_there, [&](int64_t item) {
@@ -171,7 +171,7 @@ struct RowSums {
   // The same for the units that have a long row, after a barrier.
   template <int V, int R, class Terms, class Finish>
   __device__ void long_units(const Terms& terms, const Extent& extent, const Finish& finish) const {
-    constexpr int S = Terms::kSums;
+    constexpr int S = Terms::kSums, N = R * S;
     const Lane lane(lanes, V);
     const Exchange<V> exchange(lanes.group / 2, lanes.across);
     const int64_t count = pieces.count();
@@ -184,10 +184,10 @@ struct RowSums {
       for (int64_t other = unit; stands && other < row; other += units)
         stands = !pieces.is_long(w, other);
       const bool adds = stands && panel < extent.filled;
-      T sums[R * S][V];
+      T sums[N][V];
       sum_unit<V, R>(terms, lane, exchange, unit, panel, adds, sums);
       if (!stands) return;
-      each_column<V>(lane, exchange, panel, sums, [&](Column n, T (&found)[R * S]) {
+      each_column<V>(lane, exchange, panel, sums, [&](Column n, T (&found)[N]) {
 #pragma unroll
         for (int r = 0; r < R; ++r)
           if (adds && pieces.is_long(w, r * units + unit)) {

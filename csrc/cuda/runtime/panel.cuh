@@ -271,7 +271,7 @@ class DensePanels {
     const int vector = shape.vector<T>();
     const bool aligned = reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
                          matrix.feature_stride % vector == 0 &&
-                         matrix.feature_stride < UINT32_MAX / sizeof(T);  // see Rows
+                         matrix.feature_stride < int64_t{UINT32_MAX} / static_cast<int64_t>(sizeof(T));  // see Rows
     const bool runs = matrix.column_stride == 1 || shape.columns == 1;
     if (runs && aligned && shape.padded() == shape.columns) {
       panels = {copy_.array, matrix.feature_stride, shape.width};
