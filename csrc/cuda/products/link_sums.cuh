@@ -84,9 +84,10 @@ struct LinkSums {
     const int there = static_cast<int>(links.last - links.first), most = largest(there);
     int left = there - lane.slot * L;  // links from this lane's next one on
     int64_t next = links.first + lane.slot * L;
-    // Lanes without load what a lane with links does: a tile may hold no row but those of its part.
-    const int64_t some = __shfl_sync(~0u, links.first, largest(there ? static_cast<int>(threadIdx.x) % kWarp : 0));
-    if (there == 0) next = some, left = 1;
+    // Lanes without load the last link of a lane with links: a tile may hold no rows but those that
+    // the links of its part look at.
+    const int64_t end = __shfl_sync(~0u, links.last, largest(there ? static_cast<int>(threadIdx.x) % kWarp : 0));
+    if (there == 0) next = end, left = 0;
     const int32_t* idx = w.idx + next;
     // Sum q is number q % S of link q / S, of the links that this lane loads.
     T* to = sums + (shares.first % S) * w.links + next + shares.first / S;
@@ -120,7 +121,7 @@ struct LinkSums {
         if (first_left < left - q / S) *at = (overwrite ? T(0) : *at) + own[0];
       }
       const int apart = lane.slots * L;
-      next += apart, idx += apart, to += apart, left -= there > 0 ? apart : 0;
+      next += apart, idx += apart, to += apart, left -= apart;
     }
   }
 };
