@@ -53,11 +53,7 @@ struct Exchange {
   bool alone;        // whether it is the first of the lanes that have them
 
   __device__ Exchange(int most, int least)
-      : most(most),
-        least(least),
-        lane(static_cast<int>(threadIdx.x) % kWarp),
-        first(0),
-        count(N) {
+      : most(most), least(least), lane(static_cast<int>(threadIdx.x) % kWarp), first(0), count(N) {
     int distance = most;
     for (; distance >= least && count > 1; distance /= 2) {
       count /= 2;

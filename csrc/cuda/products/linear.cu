@@ -1,7 +1,6 @@
-#include "sparse_engine/linear.h"
-
 #include "runtime/each.cuh"
 #include "sparse_engine/cuda.h"
+#include "sparse_engine/linear.h"
 
 namespace sparse_engine::cuda {
 namespace {
@@ -22,7 +21,8 @@ template <typename T, typename A>
 void linear_backward(const LinearBackward<T, A>& a, const Stream& stream) {
   const int64_t nnz = a.wt.nnz();
   T* gradient = take<T>(stream, nnz);
-  spmm(Spmm<T, A>{a.wt, a.values, a.permutation, nullptr, a.dy, a.dx, a.columns, a.threads}, stream);
+  spmm(Spmm<T, A>{a.wt, a.values, a.permutation, nullptr, a.dy, a.dx, a.columns, a.threads},
+       stream);
   sddmm(Sddmm<T, A>{a.wt, a.x, a.dy, a.columns, gradient, false, a.threads}, stream);
   run_each(PutBack<T>{gradient, a.permutation, a.dvalues}, nnz, stream);
 }

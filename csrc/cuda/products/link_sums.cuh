@@ -86,7 +86,8 @@ struct LinkSums {
     int64_t next = links.first + lane.slot * L;
     // Lanes without load the last link of a lane with links: a tile may hold no rows but those that
     // the links of its part look at.
-    const int64_t end = __shfl_sync(~0u, links.last, largest(there ? static_cast<int>(threadIdx.x) % kWarp : 0));
+    const int64_t end =
+        __shfl_sync(~0u, links.last, largest(there ? static_cast<int>(threadIdx.x) % kWarp : 0));
     if (there == 0) next = end, left = 0;
     const int32_t* idx = w.idx + next;
     // Sum q is number q % S of link q / S, of the links that this lane loads.
@@ -152,7 +153,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     const Links links = item < 0 ? Links{0, 0}
                         : whole  ? s.pieces.of_row(s.w, row)
                                  : s.pieces.of_piece(s.w, item - s.w.rows);
-    if (count == K) return s.template add<V, K>(s.terms, lane, shares, row, links, first, overwrite);
+    if (count == K)
+      return s.template add<V, K>(s.terms, lane, shares, row, links, first, overwrite);
     for (int k = 0; k < count; ++k)
       s.template add<V, 1>(s.terms, lane, shares, row, links, first + k, overwrite && k == 0);
   });
@@ -202,8 +204,8 @@ void sum_over_panels(const LinkSums<A, Terms>& s, const Shape& shape, bool accum
     for (int64_t first = 0, last; first < s.panels.count; first = std::max(last, first + 1)) {
       for (last = first; last < s.panels.count && last < first + together && runs(last);) ++last;
       if (last == first) continue;
-      launch(sum_links<A, vector, full, Terms>, (s.w.rows + s.pieces.places) * s.lanes.group, stream, s,
-             first, static_cast<int>(last - first), overwrite);
+      launch(sum_links<A, vector, full, Terms>, (s.w.rows + s.pieces.places) * s.lanes.group,
+             stream, s, first, static_cast<int>(last - first), overwrite);
       overwrite = false;
     }
   });
@@ -219,8 +221,8 @@ template <typename A, class Terms>
 LinkSums<A, Terms> link_sums_of(const Csr& w, const Shape& shape, const Terms& terms,
                                 const Panelled& panels, Computed<A>* sums, const Stream& stream) {
   const int64_t row = shape.width * static_cast<int64_t>(sizeof(A));
-  LinkSums<A, Terms> s = {w,      {},   Lanes::of(w.nnz(), w.rows, shape.width, shape.vector<A>()),
-                          terms, panels, sums, {}};
+  LinkSums<A, Terms> s = {
+      w, {}, Lanes::of(w.nnz(), w.rows, shape.width, shape.vector<A>()), terms, panels, sums, {}};
   if constexpr (std::is_same_v<Terms, Dots<A>>)
     s.tiles = tiles_of<A>(w, shape, panels.count, row, true, stream);
   if (s.tiles.exist())

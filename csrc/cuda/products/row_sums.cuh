@@ -151,7 +151,7 @@ struct RowSums {
                      sums);
       if (whole)
         each_column<V>(lane, exchange, panel, sums,
-                       [&](Column n, T (&found)[N]) { finish(at, n, found); });
+                       [&](Column n, T(&found)[N]) { finish(at, n, found); });
     });
     if (pieces_there == 0) return;
     for_each_item(lanes, extent.filled * pieces_there, [&](int64_t item) {
@@ -161,7 +161,7 @@ struct RowSums {
       sum_links<V>(terms, lane, exchange, item < 0 ? Links{0, 0} : pieces.of_piece(w, piece),
                    pieces.row(piece), panel, sums);
       if (item >= 0)
-        each_column<V>(lane, exchange, panel, sums, [&](Column n, T (&found)[S]) {
+        each_column<V>(lane, exchange, panel, sums, [&](Column n, T(&found)[S]) {
 #pragma unroll
           for (int i = 0; i < S; ++i) partial_of(piece, i, S, n) = found[i];
         });
@@ -187,7 +187,7 @@ struct RowSums {
       T sums[N][V];
       sum_unit<V, R>(terms, lane, exchange, unit, panel, adds, sums);
       if (!stands) return;
-      each_column<V>(lane, exchange, panel, sums, [&](Column n, T (&found)[N]) {
+      each_column<V>(lane, exchange, panel, sums, [&](Column n, T(&found)[N]) {
 #pragma unroll
         for (int r = 0; r < R; ++r)
           if (adds && pieces.is_long(w, r * units + unit)) {

@@ -38,7 +38,7 @@ struct Staged {
         if (row >= 0)
           RowSums<T>::template each_column<V>(
               lane, exchange, panel, sums,
-              [&](Column n, T (&sum)[1]) { partial_of(w, part, row, n) = sum[0]; });
+              [&](Column n, T(&sum)[1]) { partial_of(w, part, row, n) = sum[0]; });
       });
     }
   }

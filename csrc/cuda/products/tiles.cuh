@@ -97,8 +97,8 @@ struct Traffic {
 };
 
 // A product is staged where that takes less than two thirds of the time; the gradient of links is
-// not, until a device has shown that it pays. SPARSE_ENGINE_STAGED=0 or 1, for benchmarks and tests,
-// decides for all.
+// not, until a device has shown that it pays. SPARSE_ENGINE_STAGED=0 or 1, for benchmarks and
+// tests, decides for all.
 inline Tiling tiling_for(const Traffic& traffic) {
   if (traffic.rows == 0 || traffic.cols == 0 || traffic.panels == 0) return {};
   const char* forced = std::getenv("SPARSE_ENGINE_STAGED");

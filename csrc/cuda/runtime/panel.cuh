@@ -19,7 +19,8 @@ constexpr int kTile = 1024;
 template <typename T>
 constexpr int kVector = 16 / sizeof(T);
 
-// The rows of one panel, from a column on. A row begins fewer than 2^32 bytes behind the one before.
+// The rows of one panel, from a column on. A row begins fewer than 2^32 bytes behind the one
+// before.
 template <typename T>
 struct Rows {
   const char* data;
@@ -27,8 +28,8 @@ struct Rows {
 
   template <int V>
   __device__ Vec<T, V> load(int feature) const {
-    return *reinterpret_cast<const Vec<T, V>*>(data + uint64_t{static_cast<uint32_t>(feature)} *
-                                                          stride);
+    return *reinterpret_cast<const Vec<T, V>*>(data +
+                                               uint64_t{static_cast<uint32_t>(feature)} * stride);
   }
 };
 
@@ -269,9 +270,10 @@ class DensePanels {
               shape.panels,
               shape.width} {
     const int vector = shape.vector<T>();
-    const bool aligned = reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
-                         matrix.feature_stride % vector == 0 &&
-                         matrix.feature_stride < int64_t{UINT32_MAX} / static_cast<int64_t>(sizeof(T));  // see Rows
+    const bool aligned =
+        reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
+        matrix.feature_stride % vector == 0 &&
+        matrix.feature_stride < int64_t{UINT32_MAX} / static_cast<int64_t>(sizeof(T));  // see Rows
     const bool runs = matrix.column_stride == 1 || shape.columns == 1;
     if (runs && aligned && shape.padded() == shape.columns) {
       panels = {copy_.array, matrix.feature_stride, shape.width};

@@ -19,7 +19,7 @@ struct SumRows {
 
   __device__ void operator()(int64_t phase) const {
     sums.template phase<V, 1>(phase, terms, sums.extent(true),
-                              [&](int64_t row, Column n, T (&sum)[K]) {
+                              [&](int64_t row, Column n, T(&sum)[K]) {
 #pragma unroll
                                 for (int i = 0; i < K; ++i) to[i].row(n.panel, row)[n.at] = sum[i];
                               });

@@ -29,13 +29,13 @@ struct UnfoldsBack {
     const Cell& cell = stages.cell;
     const Method<T>& method = stages.method;
     const bool enters = m + 1 == stages.of_step();
-    const auto step = [&](int64_t unit, Column n, T (&sum)[1]) {
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
       T of_start = start(0, unit, n), of_after = 0;
       if (enters) {
         of_start += dh(t, unit, n);
       } else {
-        of_after = cell.template read_backward<ScalarMath<T>>(
-                       sum[0], read_by(t, m + 1)(0, unit, n), own.states(m + 1, unit, n)) -
+        of_after = cell.template read_backward<ScalarMath<T>>(sum[0], read_by(t, m + 1)(0, unit, n),
+                                                              own.states(m + 1, unit, n)) -
                    leaked(0, unit, n);
         of_start += of_after;
       }

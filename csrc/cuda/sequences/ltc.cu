@@ -13,12 +13,13 @@ Membranes<T, V> membranes_of(const Args& a, const Layer<T>& layer) {
   Transfer<T> padded = layer.all(conductance, a.conductance, 1, a.steps);
   padded.padding = T(1);
   pack(padded, layer.stream);
-  return {row_sums_of<T>(a.w, pieces_of(a.w), Drive<T>::kSums, layer.hidden, layer.shape, layer.stream),
-          a.synapses,
-          a.cm,
-          current,
-          conductance,
-          a.unfolds};
+  return {
+      row_sums_of<T>(a.w, pieces_of(a.w), Drive<T>::kSums, layer.hidden, layer.shape, layer.stream),
+      a.synapses,
+      a.cm,
+      current,
+      conductance,
+      a.unfolds};
 }
 
 template <typename T, int V>
@@ -37,7 +38,8 @@ void backward(const LtcBackward<T>& a, const Layer<T>& layer) {
   MembranesBack<T, V> back = {};
   back.stages = membranes_of<T, V>(a, layer);
   back.own = {layer.take(1 + a.unfolds, 1), layer.take(a.unfolds, 1)};
-  back.sums = row_sums_of<T>(a.wt, pieces_of(a.wt), DriveBack<T>::kSums, layer.hidden, layer.shape, stream);
+  back.sums =
+      row_sums_of<T>(a.wt, pieces_of(a.wt), DriveBack<T>::kSums, layer.hidden, layer.shape, stream);
   back.synapses = transposed(a.synapses, a.permutation, nnz, stream);
   back.dn = layer.take(a.unfolds, 1), back.dd = layer.take(a.unfolds, 1);
   back.dh = layer.take(a.steps, 1);
@@ -49,11 +51,10 @@ void backward(const LtcBackward<T>& a, const Layer<T>& layer) {
   pack(layer.all(back.dh, a.dh, 1, a.steps), stream);
   const LinkBack<T> terms{{back.synapses, back.own.states.at(0), back.dn.at(0), back.dd.at(0)}};
   T* sums = take<T>(stream, LinkBack<T>::kSums * nnz);
-  run_backward<T, V>(
-      back, states,
-      link_sums_of<T>(a.wt, layer.shape, terms, Panelled{a.unfolds * layer.shape.panels}, sums,
-                      stream),
-      0, layer);
+  run_backward<T, V>(back, states,
+                     link_sums_of<T>(a.wt, layer.shape, terms,
+                                     Panelled{a.unfolds * layer.shape.panels}, sums, stream),
+                     0, layer);
   run_each(FromTransposed<T>{a.synapses, a.permutation, sums, nnz, a.gradients}, nnz, stream);
   unpack(layer.all(back.dcurrent, a.dcurrent, 1, a.steps), stream);
   unpack(layer.all(back.dconductance, a.dconductance, 1, a.steps), stream);

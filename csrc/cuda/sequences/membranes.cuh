@@ -26,7 +26,7 @@ struct Membranes {
   template <class Keep>
   __device__ void stage(int64_t phase, int64_t t, int64_t, const Steps<T>& before,
                         const Keep& keep) const {
-    const auto step = [&](int64_t unit, Column n, T (&drive)[2]) {
+    const auto step = [&](int64_t unit, Column n, T(&drive)[2]) {
       const T potential = before(0, unit, n);
       T over;
       const T after = Membrane::forward(cm[unit], potential, current(t, unit, n) + drive[0],
@@ -55,7 +55,7 @@ struct MembranesBack {
 
   __device__ void operator()(int64_t phase, int64_t t, int64_t m) const {
     const bool enters = m + 1 == stages.of_step();
-    const auto step = [&](int64_t unit, Column n, T (&sum)[1]) {
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
       T dv = enters ? carried(0, unit, n) + dh(t, unit, n)
                     : sum[0] + stages.cm[unit] * dn(m + 1, unit, n);
       if (m < 0) {

@@ -35,14 +35,14 @@ struct BackwardNormed {
     const int t = static_cast<int>(steps - 1 - phase / kPhases), own_step = t < 0 ? 0 : t;
     const int part = static_cast<int>(phase % kPhases), panels = time.panels_at(own_step);
     if (part < 2)
-      product.template phase<V, 1>(
-          part, du.at(t + 1), Extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0},
-          [&](int64_t unit, Column at, T (&sum)[1]) {
-            if (t < 0)
-              dh0(0, unit, at) = sum[0];
-            else
-              outputs(t, unit, at, sum[0]);
-          });
+      product.template phase<V, 1>(part, du.at(t + 1),
+                                   Extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0},
+                                   [&](int64_t unit, Column at, T(&sum)[1]) {
+                                     if (t < 0)
+                                       dh0(0, unit, at) = sum[0];
+                                     else
+                                       outputs(t, unit, at, sum[0]);
+                                   });
     else if (part == kPhases - 2)
       sums.template sum<V>(panels, norm, dz.at(t), n.at(t));
     else if (part == 2)
@@ -72,7 +72,8 @@ struct BackwardNormed {
     const Spot<G> spot(time, h.features, unit, at.panel, at.at);
     const T dm = of_h + *spot.of(dh, t);
     if constexpr (Cell::kHasMemory) {
-      const T y = (*spot.of(c, t + 1) - moment(t, at.panel, 1, at.at)) * moment(t, at.panel, 2, at.at);
+      const T y =
+          (*spot.of(c, t + 1) - moment(t, at.panel, 1, at.at)) * moment(t, at.panel, 2, at.at);
       *spot.of(c_n, t) = y;
       *spot.of(dy, t) = cell.template output_backward<ScalarMath<T>>(
           z_of(t, Cell::kOutputGate, unit, spot), scaled(c_norm, unit, y), dm,

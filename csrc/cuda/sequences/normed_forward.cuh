@@ -67,10 +67,9 @@ struct ForwardNormed {
     const int part = static_cast<int>(phase % kPhases), panels = time.panels_at(t);
     const Panels<T> own = u.at(own_step(t));
     if (part < 2)
-      product.template phase<V, 1>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
-                                   [&](int64_t row, Column n, T (&sum)[1]) {
-                                     own.row(n.panel, row)[n.at] = sum[0];
-                                   });
+      product.template phase<V, 1>(
+          part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
+          [&](int64_t row, Column n, T(&sum)[1]) { own.row(n.panel, row)[n.at] = sum[0]; });
     else if (part == 2)
       sums.template describe<V>(panels, own);
     else if (part == 4)

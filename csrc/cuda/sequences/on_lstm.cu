@@ -30,9 +30,7 @@ struct Units {
   // A unit at step t, whose masters are at `master_step`.
   __device__ OnLstm::Unit<T> cell(int64_t t, int64_t master_step, int64_t unit, Column n) const {
     const auto gate = [&](int g) { return rows(t, row(g, unit), n); };
-    const auto master = [&](int m) {
-      return masters(master_step, m * chunks + unit / chunk(), n);
-    };
+    const auto master = [&](int m) { return masters(master_step, m * chunks + unit / chunk(), n); };
     return {gate(0), gate(1), gate(2), gate(3), master(0), master(1)};
   }
 
@@ -60,8 +58,8 @@ struct ForwardChunks {
 
   Product<T> product;
   Units<T> units;  // rows hold x, and then what is saved; one step of masters
-  const T* bias;      // [rows], or null for zeros
-  Steps<T> h, c;      // [1 + steps][hidden], the first one is before the sequence
+  const T* bias;   // [rows], or null for zeros
+  Steps<T> h, c;   // [1 + steps][hidden], the first one is before the sequence
   bool has_initial;
   Resets resets;
   Steps<T> y;  // [steps][hidden], h before it is set back; h itself without resets
@@ -82,7 +80,7 @@ struct ForwardChunks {
 
  private:
   __device__ void sums(int64_t phase, int64_t t) const {
-    const auto step = [&](int64_t row, Column n, T (&u)[1]) {
+    const auto step = [&](int64_t row, Column n, T(&u)[1]) {
       T& at = units.rows(t, row, n);
       const T own = at + u[0] + (bias ? bias[row] : T(0));
       const int64_t gate = units.gate_of(row);
@@ -123,7 +121,7 @@ struct BackwardChunks {
   static constexpr int kBlocks = 2;
 
   Product<T> product;     // with W^T
-  Units<T> units;      // rows hold what was saved, and then du
+  Units<T> units;         // rows hold what was saved, and then du
   Steps<T> dh;            // [steps][hidden]
   Steps<T> c;             // [1 + steps][hidden]
   Steps<T> carried, dh0;  // [1][hidden]
@@ -146,7 +144,7 @@ struct BackwardChunks {
 
  private:
   __device__ void cells(int phase, int t) const {
-    const auto step = [&](int64_t unit, Column n, T (&sum)[1]) {
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
       resets.set_back(t + 1, n, sum[0]);
       if (t < 0) {
         dh0(0, unit, n) = sum[0];
@@ -164,8 +162,7 @@ struct BackwardChunks {
 #pragma unroll
       for (int m = 0; m < kMasters; ++m) dmasters(0, m * units.hidden + unit, n) = of_masters[m];
     };
-    product.template phase<V, 1>(phase, units.rows.at(t + 1), product.extent(t + 1 < steps),
-                                 step);
+    product.template phase<V, 1>(phase, units.rows.at(t + 1), product.extent(t + 1 < steps), step);
   }
 
   __device__ void masters(int64_t t) const {

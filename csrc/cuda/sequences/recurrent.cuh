@@ -101,7 +101,7 @@ struct ForwardSteps {
       resets.set_back(t + 1, n, next);
       h(t + 1, unit, n) = kept_as<A>(next);
     };
-    const auto step = [&](int64_t unit, Column n, T (&u)[G]) {
+    const auto step = [&](int64_t unit, Column n, T(&u)[G]) {
       T rows[R] = {}, carried = computed((Cell::kHasMemory ? c : h)(t, unit, n));
 #pragma unroll
       for (int g = 0; g < G; ++g) {
@@ -123,7 +123,7 @@ struct ForwardSteps {
       if (part >= 2)
         return projection.template phase<V, 1>(
             part - 2, unprojected.at(0), Extent{panels, panels},
-            [&](int64_t unit, Column n, T (&sum)[1]) { hand_on(unit, n, sum[0]); });
+            [&](int64_t unit, Column n, T(&sum)[1]) { hand_on(unit, n, sum[0]); });
     product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
                                  step);
   }
@@ -167,8 +167,7 @@ struct BackwardSteps {
       if constexpr (Cell::kSaves)
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r] = computed(gates(t, r * units + unit, n));
-      if constexpr (kProjects)
-        unprojected(t, unit, n) = kept_as<A>(cell.output(rows[R - 1], now));
+      if constexpr (kProjects) unprojected(t, unit, n) = kept_as<A>(cell.output(rows[R - 1], now));
       if (!Cell::kHasMemory || time.running_at(t, n)) cell.backward(rows, dm, before, now, carry);
       resets.set_back(t, n, carry);
       if (Cell::kCarries) carried(0, unit, n) = kept_as<A>(carry);
@@ -179,8 +178,8 @@ struct BackwardSteps {
       if (part >= 2)
         return projection.template phase<V, 1>(
             part - 2, dh.at(t), Extent{panels, panels},
-            [&](int64_t unit, Column n, T (&sum)[1]) { step(unit, n, sum[0]); });
-    const auto finish = [&](int64_t unit, Column n, T (&sum)[1]) {
+            [&](int64_t unit, Column n, T(&sum)[1]) { step(unit, n, sum[0]); });
+    const auto finish = [&](int64_t unit, Column n, T(&sum)[1]) {
       resets.set_back(t + 1, n, sum[0]);
       if (t < 0) {
         if (Cell::kCarries && !Cell::kHasMemory) sum[0] += computed(carried(0, unit, n));

@@ -70,7 +70,7 @@ struct ForwardLevels {
     const int64_t k = phase / 2, t = k / levels.depth, l = k % levels.depth;
     const Product<T> product = levels.products[l];
     const int64_t units = product.units, at_step = l * steps + t;
-    const auto step = [&](int64_t unit, Column n, T (&u)[R]) {
+    const auto step = [&](int64_t unit, Column n, T(&u)[R]) {
       T kept[R + 1];
 #pragma unroll
       for (int r = 0; r < R; ++r) {
@@ -114,9 +114,7 @@ struct BackwardLevels {
   __device__ int64_t level_at(int64_t phase) const { return levels.depth * steps - 1 - phase / 2; }
   // The gradient comes from the level behind.
   __device__ int64_t from(int64_t phase) const { return (level_at(phase) + 1) % levels.depth; }
-  __device__ int64_t row_of(int64_t k) const {
-    return k % levels.depth * steps + k / levels.depth;
-  }
+  __device__ int64_t row_of(int64_t k) const { return k % levels.depth * steps + k / levels.depth; }
 
   __device__ bool needed(int64_t phase) const {
     return phase % 2 == 0 || levels.has_second_phase(from(phase));
@@ -127,7 +125,7 @@ struct BackwardLevels {
     const bool is_last = k + 1 == levels.depth * steps, is_output = (k + 1) % levels.depth == 0;
     const Product<T> product = levels.products[from(phase)];
     const int64_t units = product.units, own = row_of(k);
-    const auto step = [&](int64_t unit, Column n, T (&sum)[1]) {
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
       T ds = sum[0], past = carried(0, unit, n);
       if (is_output) {
         const int64_t t = (k + 1) / levels.depth;
@@ -150,8 +148,8 @@ struct BackwardLevels {
       for (int r = 0; r < R; ++r) saved(own, r * units + unit, n) = of_u[r];
       saved(own, R * units + unit, n) = factor * kept[R];
     };
-    product.template phase<V, 1>(phase % 2, is_last ? dy.at(0) : saved.at(row_of(k + 1)), product.extent(!is_last),
-                                 step);
+    product.template phase<V, 1>(phase % 2, is_last ? dy.at(0) : saved.at(row_of(k + 1)),
+                                 product.extent(!is_last), step);
   }
 };
 

@@ -58,7 +58,8 @@ struct TakeLast {
     const int64_t n = i / states.features, feature = i % states.features;
     const int64_t end =
         first_where(0, steps, [&](int64_t t) { return running.columns(t, batch) <= n; });
-    const int panel = static_cast<int>(n / states.width), column = static_cast<int>(n % states.width);
+    const int panel = static_cast<int>(n / states.width),
+              column = static_cast<int>(n % states.width);
     to[i] = states(end - 1, feature, {panel, column});
   }
 };
@@ -86,7 +87,8 @@ struct SetBack {
   Resets resets;
   __device__ void operator()(int64_t i) const {
     const int64_t t = i / states.step_stride(), panel = i / (states.features * states.width);
-    resets.set_back(t, {static_cast<int>(panel % states.panels), static_cast<int>(i % states.width)},
+    resets.set_back(t,
+                    {static_cast<int>(panel % states.panels), static_cast<int>(i % states.width)},
                     states.data[i]);
   }
 };

@@ -75,7 +75,7 @@ struct Unfolds {
                         const Keep& keep) const {
     const bool is_first = method.is_first(m), is_last = method.is_last(m);
     const T weight = method.weight(m), node = method.next_node(m);
-    const auto step = [&](int64_t unit, Column n, T (&sum)[1]) {
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
       const T h = before(0, unit, n), from = is_first ? h : start(0, unit, n);
       const T y = cell.template drive<ScalarMath<T>>(x(t, unit, n) + sum[0]);
       const T change = dt(t, 0, n) * cell.derivative(y, rate_of(unit), h);

@@ -32,7 +32,7 @@ LINKS = ["spmm", "sddmm", "rnn", "lstm", "ctrnn"]
 STAGED, GATHERED = {16: 48}, {16: 56}
 GRADIENT = {16: 88, 64: 180}  # of one panel, and of four at once
 # What waits for the loads before it, or takes as long as many others.
-SLOW = ("S2R", "LDC", "I2F", "F2I", "MATCH", "REDUX", "VOTE", "BRA.DIV", "LDL", "STL")
+SLOW = ("S2R", "LDC", "I2F", "F2I", "MATCH", "REDUX", "VOTE", "LDL", "STL")
 FUNCTION = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<device>\d+)'.*?"
     r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
