@@ -39,8 +39,8 @@ H100 = Device(132, 227 << 10, 50 << 20, 3.35e12, 5.5e12, 132 * 128 * 1.755e9)
 RTX_4090 = Device(128, 99 << 10, 72 << 20, 1.008e12, 5e12, 128 * 128 * 2.52e9)
 DEVICES = {"H100": H100, "RTX 4090": RTX_4090}
 BARRIER, LAUNCH = 2e-6, 3e-6
-# Instructions of a warp for a batch of links and for a row, links of a lane in a batch, and how many
-# a multiprocessor issues in a cycle, as csrc/cuda/products/tiles.cuh counts them.
+# Instructions of a warp for a batch of links and for a row, links of a lane in a batch, and how
+# many a multiprocessor issues in a cycle, as csrc/cuda/products/tiles.cuh counts them.
 OF_BATCH, OF_ROW, BATCH, ISSUED = 56, 80, 4, 3
 
 
