@@ -30,7 +30,7 @@ LINKS = ["spmm", "sddmm", "rnn", "lstm", "ctrnn"]
 # The most instructions for the links of a batch, in single precision with four columns to a lane,
 # by the multiply-adds of the batch. A warp with panels of 32 columns takes 16 links in it.
 STAGED, GATHERED = {16: 48}, {16: 56}
-GRADIENT = {16: 88, 64: 180}  # of one panel, and of four at once
+GRADIENT = {16: 92, 64: 180}  # of one panel, and of four at once
 # What waits for the loads before it, or takes as long as many others.
 SLOW = ("S2R", "LDC", "I2F", "F2I", "MATCH", "REDUX", "VOTE", "LDL", "STL")
 FUNCTION = re.compile(
