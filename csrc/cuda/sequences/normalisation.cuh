@@ -132,7 +132,7 @@ struct FeatureSums {
   template <int V, class At>
   __device__ Vec<T, V> add_up(int64_t count, const Lane& lane, const At& at) const {
     Vec<T, V> sum = {};
-#pragma unroll 4
+#pragma unroll 2
     for (int64_t i = lane.slot; i < count; i += lane.slots) {
       const Vec<T, V> more = at(i);
 #pragma unroll

@@ -48,6 +48,7 @@ struct BackwardNormed {
     else if (part == 2)
       c_sums.template sum<V>(panels, c_norm, dy.at(t), c_n.at(t));
     else
+#pragma unroll 1
       for (int panel = 0; panel < panels; ++panel)
         if (part == kPhases - 1)
           products(t, panel);

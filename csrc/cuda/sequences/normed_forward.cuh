@@ -75,6 +75,7 @@ struct ForwardNormed {
     else if (part == 4)
       c_sums.template describe<V>(panels, c.at(t + 1));
     else
+#pragma unroll 1
       for (int panel = 0; panel < panels; ++panel)
         if (part == 3)
           cells(t, panel);
