@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -59,8 +60,8 @@ def lorenz(lanes: int, length: int, rng: np.random.Generator) -> np.ndarray:
 
 #: Series that equations give, ``[lanes, length]``, by name.
 GENERATED = {"henon": henon, "mackey-glass": mackey_glass, "lorenz": lorenz}
-#: Series that were measured: files with one number on each line.
-MEASURED = {name: DataFile("online", f"{name}.txt") for name in ("sunspot", "laser")}
+#: Series that were measured: how many numbers are read from a file with one on each line.
+MEASURED = {"sunspot": 3000, "laser": 1000}
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,16 @@ class NextValue(Sequences, Regression):
     Each sequence of a batch is a lane of its own, standardized over its length. Batch k has the
     values from 64 + 200 k on, so that lanes go on from batch to batch; states begin anew with each.
     Series of the equations start differently in each lane. Of a measured series lanes are circular
-    shifts: where it ends it begins again. It is ``$SPARSE_ENGINE_DATA/online/sunspot.txt``, monthly
-    numbers of sunspots, or ``laser.txt``, the Santa Fe laser. Validation is the batch after those
-    of training, which of a measured series the network has seen in other lanes.
+    shifts, drawn at random: where it ends it begins again. It is the first 3,000 lines of
+    ``$SPARSE_ENGINE_DATA/online/sunspot.txt``, monthly numbers of sunspots, or the first 1,000 of
+    ``laser.txt``, the Santa Fe laser. Validation is the batch after those of training, which of a
+    measured series the network has seen.
     """
 
     series: Literal[(*GENERATED, *MEASURED)] = "henon"  # type: ignore[valid-type]
     """Series: henon, mackey-glass and lorenz by their equations, or measured ones from files."""
     series_seed: int = 0
-    """Seed of the first values of mackey-glass and lorenz."""
+    """Seed of the first values of mackey-glass and lorenz, and of the shifts of measured series."""
     batch_size: int = 8
     """Lanes."""
 
@@ -111,17 +113,19 @@ class NextValue(Sequences, Regression):
                 "expected batch_size of at least 1 and series_seed of at least 0, found "
                 f"{self.batch_size} and {self.series_seed}"
             )
+        rng = np.random.default_rng(self.series_seed)
         if self.series in MEASURED:
-            lines = read_lines(MEASURED[self.series].find(), 1)
+            path = DataFile("online", f"{self.series}.txt").find()
+            lines = islice(read_lines(path, 1), MEASURED[self.series])
             values = np.array([line.floats(0, 1)[0] for line in lines])
             if len(values) < 2 or values.std() == 0:
-                raise ValueError(f"expected numbers that differ, found {len(values)} numbers")
-            shifts = np.arange(self.batch_size)[:, None] * len(values) // self.batch_size
-            lanes = ((values - values.mean()) / values.std())[
-                (shifts + np.arange(length)) % len(values)
-            ]
+                raise ValueError(
+                    f"expected numbers that differ, found {len(values)} numbers in {path}"
+                )
+            shifts = rng.integers(len(values), size=(self.batch_size, 1))
+            scaled = (values - values.mean()) / values.std()
+            lanes = scaled[(shifts + np.arange(length)) % len(values)]
         else:
-            rng = np.random.default_rng(self.series_seed)
             values = GENERATED[self.series](self.batch_size, length, rng)
             lanes = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
         given = torch.from_numpy(lanes).to(torch.get_default_dtype())[:, self.skipped :]

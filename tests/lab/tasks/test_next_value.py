@@ -57,25 +57,32 @@ def test_lanes_go_on_from_batch_to_batch():
     torch.testing.assert_close(held_out.targets[2, :, 0], series[64 + 75 * 200 + 1 :])
 
 
-def test_lanes_of_a_file_are_circular_shifts(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "length"), [("sunspot", 3000), ("laser", 1000)])
+def test_lanes_of_a_file_are_circular_shifts(name, length, tmp_path, monkeypatch):
     (tmp_path / "online").mkdir()
-    file = tmp_path / "online" / "sunspot.txt"
-    file.write_text("".join(f"{i * i % 101}\n" for i in range(101)))
+    file = tmp_path / "online" / f"{name}.txt"
+    values = [i * 1777 % length for i in range(length)]  # each number once
+    file.write_text("".join(f"{value}\n" for value in [*values, 9e9]))
     monkeypatch.setenv("SPARSE_ENGINE_DATA", str(tmp_path))
-    values = [i * i % 101 for i in range(101)]
-    mean = sum(values) / 101
-    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 101)
-    batch = NextValue(series="sunspot", batch_size=4).batch(Step(3))
-    for lane in range(4):
-        for time in (0, 1, 150, 199):
-            place = lane * 101 // 4 + 64 + 600 + time
-            wanted = [(values[(place + k) % 101] - mean) / spread for k in (0, 1)]
-            found = batch.inputs[lane, time, 0], batch.targets[lane, time, 0]
-            assert [float(each) for each in found] == pytest.approx(wanted, abs=1e-5)
+    mean, spread = (length - 1) / 2, math.sqrt((length**2 - 1) / 12)
+    starts = []
+    for seed in (0, 1):
+        task = NextValue(series=name, batch_size=4, series_seed=seed)
+        for number in (0, 3, 74):
+            batch = task.batch(Step(number))
+            found = (batch.inputs[..., 0] * spread + mean).round().int().tolist()
+            following = (batch.targets[..., 0] * spread + mean).round().int().tolist()
+            for lane, after in zip(found, following, strict=True):
+                start = values.index(lane[0])
+                wanted = [values[(start + k) % length] for k in range(201)]
+                assert (lane, after) == (wanted[:-1], wanted[1:])
+                starts.append((start - 200 * number - 64) % length)
+    assert starts[:4] == starts[4:8] == starts[8:12]
+    assert starts[12:16] != starts[:4] and len({*starts[:4]}) == 4
     for content in ("1\n1\n", "3\n", ""):
         file.write_text(content)
         with pytest.raises(ValueError, match="expected numbers that differ"):
-            NextValue(series="sunspot").prepare()
+            NextValue(series=name).prepare()
 
 
 def test_biases_begin_at_zero_and_weights_at_an_eighth():
