@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.lab.tasks import Laser, Sequences, Step, Task
+from sparse_engine.lab.tasks import Sequences, Step, Task
 from sparse_engine.lab.train.ranks import count
 from sparse_engine.online import RFLO, RTRL, EProp, Learner, SnAp
 from sparse_engine.topology import Rewiring
@@ -37,8 +37,9 @@ class Online:
     """
 
     def __init__(self, name: str, task: Task, model: nn.Module, rewiring: Rewiring) -> None:
-        # The measures of the laser leave out the first steps of a sequence.
-        if not isinstance(task, Sequences) or not task.every_step or isinstance(task, Laser):
+        # Measures with a washout leave out the first steps of a sequence.
+        washout = getattr(task, "washout", 0)
+        if not isinstance(task, Sequences) or not task.every_step or washout:
             raise ValueError(
                 "expected a task of sequences with a target at each step to learn online, such as "
                 f"next-value, found {task.name}"

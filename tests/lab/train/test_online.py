@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from sparse_engine import online
-from sparse_engine.lab.tasks import CopyMemory, DelayedMatch, Step
-from sparse_engine.lab.train import Config, Run, read_metrics
-from sparse_engine.lab.train.online import LEARNERS
+from sparse_engine.lab.cli import main
+from sparse_engine.lab.tasks import CopyMemory, DelayedMatch, Laser, Step
+from sparse_engine.lab.train import Checkpoint, Config, Run, read_metrics
+from sparse_engine.lab.train.online import LEARNERS, Online
 from sparse_engine.topology import SET, RigL, Static
 
 SETTINGS = {"hidden": 12, "density": 0.3, "optimizer": "SGD", "learning_rate": 0.05, "every": 4}
@@ -138,3 +139,18 @@ def test_what_cannot_learn_online_is_refused(task, settings, message, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         Run(tmp_path / "run", config.replaced(**settings))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_task_whose_first_steps_do_not_count_is_refused():
+    with pytest.raises(ValueError, match=r"a target at each step.*found laser"):
+        Online("snap1", Laser(), torch.nn.Module(), None)
+
+
+def test_the_command_trains_online_and_resumes(tmp_path):
+    out = f"--out={tmp_path / 'run'}"
+    options = ["--steps=6", "--every=2", "--hidden=12", "--evaluate-every=3"]
+    assert main(["train", "delayed-match", *options, "--online", "eprop", out]) == 0
+    config = Config.from_json(Checkpoint.load(tmp_path / "run").config)
+    assert config.online == "eprop" and config.steps == 6
+    assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 2
+    assert main(["resume", str(tmp_path / "run")]) == 0
