@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import pytest
-from allpairspy import AllPairs
+
+AllPairs = pytest.importorskip("allpairspy").AllPairs
 
 
 def pairwise(

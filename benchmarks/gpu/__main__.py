@@ -7,15 +7,14 @@ when it is started again. What fails is noted there, and the rest goes on. Needs
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 from benchmarks._harness import Options
 from benchmarks._report import table
@@ -26,21 +25,25 @@ from benchmarks.gpu.record import Record
 from sparse_engine import __version__
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Options of the command.
-
-    Attributes:
-        quick: tiny sizes, to see that everything runs; the numbers mean nothing.
-        tests: also run the tests and the memory checker, which have a third of the time.
-        minutes: time for all of it; a second run goes on with what is left.
-        deadline: for the process that measures, which this command starts.
-    """
-
-    quick: bool = False
-    tests: bool = True
-    minutes: float = 8.0
-    deadline: float | None = None
+def arguments() -> argparse.Namespace:
+    """The options of the command, read by what is there on every machine."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that everything runs"
+    )
+    parser.add_argument(
+        "--tests",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also run the tests and the memory checker, which have a third of the time",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="for all; a second run goes on with the rest"
+    )
+    parser.add_argument(
+        "--deadline", type=float, help="of the process that measures, which this command starts"
+    )
+    return parser.parse_args()
 
 
 def cases(*, quick: bool) -> Iterator[Case]:
@@ -63,7 +66,7 @@ def record_of_device(*, quick: bool) -> Record:
     return Record.of(Path("benchmarks/results") / file, about)
 
 
-def run(arguments: Arguments) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Checks and measures; returns how many things failed."""
     if not torch.cuda.is_available():
         sys.exit("expected a CUDA device, found none; `sparse-engine info` may say why")
@@ -100,4 +103,4 @@ def tell(record: Record, everything: Iterator[Case]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if run(tyro.cli(Arguments, description=__doc__)) else 0)
+    sys.exit(1 if run(arguments()) else 0)

@@ -1,4 +1,4 @@
-"""The microseconds that each kernel should take, from data sheets and the bytes that it moves.
+"""The microseconds that each kernel should take, from data sheets, bytes and instructions.
 
 `python -m benchmarks.gpu.model` prints the table of csrc/README.md. Nothing in it is measured.
 """
@@ -29,11 +29,19 @@ class Device:
     cache: float
     shared: float
 
+    @property
+    def issue(self) -> float:
+        """Instructions of warps per second: shared memory sends 128 bytes in a cycle."""
+        return self.shared / 128 * ISSUED
+
 
 H100 = Device(132, 227 << 10, 50 << 20, 3.35e12, 5.5e12, 132 * 128 * 1.755e9)
 RTX_4090 = Device(128, 99 << 10, 72 << 20, 1.008e12, 5e12, 128 * 128 * 2.52e9)
 DEVICES = {"H100": H100, "RTX 4090": RTX_4090}
 BARRIER, LAUNCH = 2e-6, 3e-6
+# Instructions of a warp for a batch of links and for a row, links of a lane in a batch, and how
+# many a multiprocessor issues in a cycle, as csrc/cuda/products/tiles.cuh counts them.
+OF_BATCH, OF_ROW, BATCH, ISSUED = 56, 80, 4, 3
 
 
 def device_called(name: str) -> Device | None:
@@ -65,26 +73,35 @@ class Weight:
         """Bytes that are read with such a row."""
         return -(-self.row // 32) * 32
 
+    def issued(self, visits: int = 1) -> float:
+        """Return the instructions of all warps, with each row visited so often in a panel."""
+        batches = self.links * max(1, self.row // 16) / (32 * BATCH)
+        return self.panels * (OF_BATCH * batches + OF_ROW * visits * self.rows)
+
     def gathered(self, on: Device) -> float:
         """Return the bytes of rows that are not in the first-level cache."""
         missed = max(0.0, 1 - on.tile // self.row / self.cols)
         return self.links * self.panels * self.sector * missed
 
-    def staged(self, on: Device, *, of_row: int, in_turn: int = 0) -> tuple[float, float]:
-        """Return bytes from the second-level cache and from shared memory, of the best tiling.
+    def staged(self, on: Device) -> tuple[float, float, float, float]:
+        """Return what the best tiling takes, in bytes of the second-level cache, and of what.
 
-        As csrc/cuda/products/tiles.cuh counts them; with ``in_turn`` panels in turn.
+        These are the bytes that it moves, those that it reads from shared memory, and its
+        instructions; as csrc/cuda/products/tiles.cuh counts them.
         """
         fewest = -(-self.cols // (on.tile // self.row))
         found = []
-        for parts, turns in product(range(fewest, fewest + 17), (1, 2)):
-            tiles = parts if in_turn else parts * self.panels
-            cuts = max(1, turns * on.processors // tiles)
-            copied = (in_turn or 1) * -(-tiles * cuts // on.processors) * on.processors
-            moved = copied * (-(-self.cols // parts) * self.row + self.rows * of_row / cuts)
+        for most, turns in product(range(fewest, min(self.cols, fewest + 16) + 1), (1, 2)):
+            cuts = max(1, min(turns * on.processors // (most * self.panels), -(-self.rows // 8)))
+            columns = -(-self.cols // most)
+            parts = -(-self.cols // columns)
+            tiles = parts * cuts * self.panels
+            copied = -(-tiles // on.processors) * on.processors
+            moved = copied * (columns * self.row + self.rows * 2 * self.sector // cuts)
             read = copied * self.links * self.row / (parts * cuts)
-            found.append((moved + read / 5, moved, read))
-        return min(found)[1:]
+            issued = copied * self.issued(parts) / tiles
+            found.append((moved + max(read / 5, 8 * issued), moved, read, issued))
+        return min(found)
 
     def stream(self, on: Device, bytes_of_link: int = 8, *, again: bool = False) -> float:
         """Return the seconds in which the links pass, from the cache where they stay there."""
@@ -92,9 +109,11 @@ class Weight:
         return size / (on.cache if again and size < on.cached / 2 else on.memory)
 
     def is_staged(self, on: Device) -> bool:
-        """Return whether a product is staged, by the count of bytes."""
-        moved, _ = self.staged(on, of_row=2 * self.sector)
-        return self.gathered(on) > 2 * (moved + (10 << 20))
+        """Return whether a product is staged, by the count of bytes and instructions."""
+        if self.cols <= on.tile // self.row:
+            return False
+        gathered = max(self.gathered(on), 8 * self.issued())
+        return gathered > 1.5 * (self.staged(on)[0] + (10 << 20))
 
     def single(self, on: Device) -> float:
         """Return the seconds of a single product, with its launches."""
@@ -102,24 +121,19 @@ class Weight:
         return self.product(on) + (1 + self.is_staged(on)) * LAUNCH
 
     def product(self, on: Device, *, again: bool = False) -> float:
-        """Return the seconds of a product, the way that is better by the count of bytes."""
-        gathered = self.gathered(on)
+        """Return the seconds of a product, the way that is chosen."""
         passes = self.stream(on, again=again)
         if self.is_staged(on):
-            moved, read = self.staged(on, of_row=2 * self.sector)
-            return moved / on.cache + read / on.shared + passes + BARRIER
+            _, moved, read, issued = self.staged(on)
+            return moved / on.cache + max(read / on.shared, issued / on.issue) + passes + BARRIER
         near = self.links * self.panels * self.row / on.shared
-        return max(near, gathered / on.cache) + passes
+        return max(near, self.gathered(on) / on.cache, self.issued() / on.issue) + passes
 
     def gradient(self, on: Device, steps: int) -> float:
-        """Return the seconds of the gradient of the links over all steps."""
+        """Return the seconds of the gradient of the links over all steps, which gathers."""
         panels = steps * self.panels
-        gathered = self.gathered(on) * steps
-        moved, read = self.staged(on, of_row=self.row, in_turn=panels)
-        if gathered > 2 * (moved + (10 << 20)):
-            passes = panels * 12 * self.links
-            return moved / on.cache + read / on.shared + passes / on.cache
-        return (gathered + panels / 4 * 12 * self.links) / on.cache
+        read = self.gathered(on) * steps + panels / 4 * 12 * self.links
+        return max(read / on.cache, self.issued() * steps / on.issue)
 
 
 def training_step(hidden: int, density: float, gates: int, on: Device, steps: int = 50) -> float:

@@ -6,11 +6,9 @@
 //   kSums: how many sums a link has;
 //   kGathered: how many arrays it looks at in the row of its other end;
 //   kInFlight: links whose numbers a lane loads before it adds any of them up;
-//   kBlocks: how many blocks shall fit a multiprocessor;
-//   own(panel, row): what it looks at in its own row;
-//   load<V>(link, panel, source, column): what V columns of a link's terms need; if that is zeros,
-//     the terms are zeros;
-//   add(loaded, own, sums): adds these terms to a link's sums.
+//   of<V>(row, panel, column): for V columns from `column` on, an object with
+//     load(link, source): what a link's terms need;
+//     add(loaded, sums): adds these terms to a link's sums.
 #pragma once
 
 #include "products/tiles.cuh"
@@ -18,32 +16,29 @@
 namespace sparse_engine::cuda {
 namespace {
 
-// Panels that are taken together, at most.
-template <int V, class Terms>
-constexpr int kPanelsTogether = (V == 1   ? 8
-                                 : V == 8 ? 2
-                                          : 4) /
-                                Terms::kGathered;
-
 // A[i] . X[j], the gradient of a link's value.
 template <typename A>
 struct Dots {
   using T = Computed<A>;
-  static constexpr int kSums = 1, kGathered = 1, kInFlight = 2, kBlocks = 3;
+  static constexpr int kSums = 1, kGathered = 1, kInFlight = 4;
 
   Panels<A> a, x;
 
-  __device__ const A* own(int64_t panel, int64_t row) const { return a.row(panel, row); }
+  template <int V>
+  struct Of {
+    Vec<T, V> own;
+    Rows<A> x;
+
+    __device__ Vec<A, V> load(int64_t, int source) const { return x.template load<V>(source); }
+    __device__ void add(const Vec<A, V>& other, T* sums) const {
+#pragma unroll
+      for (int v = 0; v < V; ++v) sums[0] += own.at[v] * computed(other.at[v]);
+    }
+  };
 
   template <int V>
-  __device__ Vec<A, V> load(int64_t, int64_t panel, int source, int column) const {
-    return load_kept<V>(x.row(panel, 0) + column +
-                        int64_t{source} * static_cast<int>(x.row_stride));
-  }
-  template <int V>
-  __device__ void add(const Vec<A, V>& other, const Vec<T, V>& own, T (&sums)[1]) const {
-#pragma unroll
-    for (int v = 0; v < V; ++v) sums[0] += own.at[v] * computed(other.at[v]);
+  __device__ Of<V> of(int64_t row, int64_t panel, int column) const {
+    return {load<V>(a.row(panel, row) + column), x.rows(panel, column)};
   }
 };
 
@@ -60,40 +55,12 @@ struct Panelled {
   }
 };
 
-// Adds up what all lanes that share links have of a batch of L, and adds it to the links' sums
-// [S, links], or overwrites them. Each of these lanes writes some of the links.
-template <int L, int S, typename T>
-__device__ void write_link_sums(const Lanes& lanes, const Lane& lane, int64_t link,
-                                const int (&source)[L], bool overwrite, T (&of_link)[L][S], T* sums,
-                                int64_t links) {
-  const int at = static_cast<int>(threadIdx.x) % lanes.across;
-  const unsigned beside = (lanes.across < kWarp ? (1u << lanes.across) - 1 : ~0u)
-                          << (threadIdx.x % kWarp - at);
-  T before[L][S];
-#pragma unroll
-  for (int l = 0; l < L; ++l)
-#pragma unroll
-    for (int i = 0; i < S; ++i) {
-      const bool reads = source[l] >= 0 && at == l % lanes.across && !overwrite;
-      before[l][i] = reads ? sums[i * links + link + l * lane.slots] : T(0);
-    }
-  for (int distance = lanes.across / 2; distance > 0; distance /= 2)
-#pragma unroll
-    for (int l = 0; l < L; ++l)
-#pragma unroll
-      for (int i = 0; i < S; ++i) of_link[l][i] += __shfl_xor_sync(beside, of_link[l][i], distance);
-#pragma unroll
-  for (int l = 0; l < L; ++l)
-#pragma unroll
-    for (int i = 0; i < S; ++i)
-      if (source[l] >= 0 && at == l % lanes.across)
-        sums[i * links + link + l * lane.slots] = before[l][i] + of_link[l][i];
-}
-
 // Panels are kept as A.
 template <typename A, class Terms = Dots<A>>
 struct LinkSums {
   using T = Computed<A>;
+  // Of the sums of the links that a lane loads.
+  using Shares = Exchange<Terms::kInFlight * Terms::kSums>;
 
   Csr w;
   Pieces pieces;
@@ -103,49 +70,93 @@ struct LinkSums {
   T* sums;         // [kSums, nnz]
   Tiles<A> tiles;  // where they exist, they take the place of gathering
 
-  template <int L>
-  __device__ void write(const Lane& lane, int64_t link, const int (&source)[L], bool overwrite,
-                        T (&of_link)[L][Terms::kSums]) const {
-    write_link_sums(lanes, lane, link, source, overwrite, of_link, sums, w.links);
+  // Adds the terms of some links of a row, or -1 for lanes without, in K panels from one on, to the
+  // links' sums; or overwrites these. All lanes of a warp go round equally often; a link that does
+  // not exist is loaded as one that does, and not written.
+  template <int V, int K>
+  __device__ void add(const Terms& of_panels, const Lane& lane, const Shares& shares, int64_t row,
+                      const Links& links, int64_t panel, bool overwrite) const {
+    constexpr int L = Terms::kInFlight, S = Terms::kSums;
+    decltype(of_panels.template of<V>(0, 0, 0)) of[K];
+#pragma unroll
+    for (int k = 0; k < K; ++k)
+      of[k] = of_panels.template of<V>(row < 0 ? 0 : row, panel + k, lane.column);
+    const int there = static_cast<int>(links.last - links.first), most = largest(there);
+    int left = there - lane.slot * L;  // links from this lane's next one on
+    int64_t next = links.first + lane.slot * L;
+    // Lanes without load the last link of a lane with links: a tile may hold no rows but those that
+    // the links of its part look at.
+    const int64_t end =
+        __shfl_sync(~0u, links.last, largest(there ? static_cast<int>(threadIdx.x) % kWarp : 0));
+    if (there == 0) next = end, left = 0;
+    const int32_t* idx = w.idx + next;
+    // Sum q is number q % S of link q / S, of the links that this lane loads.
+    T* to = sums + (shares.first % S) * w.links + next + shares.first / S;
+    const int first_left = shares.alone && there > 0 ? shares.first / S : INT32_MAX;
+#pragma unroll 1
+    for (int round = 0; round < most; round += lane.slots * L) {
+      decltype(of[0].load(0, 0)) loaded[L][K];
+      T own[L * S] = {};
+      const T before = first_left < left && !overwrite ? *to : T(0);
+      int link[L], source[L];
+#pragma unroll
+      for (int l = 0; l < L; ++l) link[l] = l < left ? l : left - 1;
+#pragma unroll
+      for (int l = 0; l < L; ++l) source[l] = idx[link[l]];
+#pragma unroll
+      for (int l = 0; l < L; ++l)
+#pragma unroll
+        for (int k = 0; k < K; ++k) loaded[l][k] = of[k].load(next + link[l], source[l]);
+#pragma unroll
+      for (int k = 0; k < K; ++k)
+#pragma unroll
+        for (int l = 0; l < L; ++l) of[k].add(loaded[l][k], own + l * S);
+      shares.add(own);
+      if (first_left < left) *to = before + own[0];
+      // Where fewer lanes share columns than a lane loads links.
+#pragma unroll 1
+      for (int q = 1; q < shares.count; ++q) {
+#pragma unroll
+        for (int i = 1; i < L * S; ++i) own[i - 1] = own[i];
+        T* const at = to + (q % S) * w.links + q / S;
+        if (first_left < left - q / S) *at = (overwrite ? T(0) : *at) + own[0];
+      }
+      const int apart = lane.slots * L;
+      next += apart, idx += apart, to += apart, left -= apart;
+    }
   }
 };
 
+// Lanes for the columns of a panel, known at compile time where it has as many as it can.
+template <int V, bool kFull>
+__device__ int across(const Lanes& lanes) {
+  return V == 1 ? 1 : kFull ? kMostWidth / V : lanes.across;
+}
+
+// Panels that are taken together, at most.
+template <int V, class Terms>
+constexpr int kPanelsTogether = (V == 1   ? 8
+                                 : V == 8 ? 2
+                                          : 4) /
+                                Terms::kGathered;
+
 // Adds panels [first, first + count) to the sums, or overwrites them; count <= kPanelsTogether.
-template <typename A, int V, class Terms>
-__global__ void __launch_bounds__(kThreads, Terms::kBlocks)
+template <typename A, int V, bool kFull, class Terms>
+__global__ void __launch_bounds__(kThreads, 2)
     sum_links(const LinkSums<A, Terms> s, int64_t first, int count, bool overwrite) {
-  using T = Computed<A>;
-  constexpr int K = kPanelsTogether<V, Terms>, L = Terms::kInFlight;
+  constexpr int K = kPanelsTogether<V, Terms>;
   const Lane lane(s.lanes, V);
+  const typename LinkSums<A, Terms>::Shares shares(across<V, kFull>(s.lanes) / 2, 1);
   for_each_item(s.lanes, s.w.rows + s.pieces.count(), [&](int64_t item) {
-    if (item < 0) return;
     const bool whole = item < s.w.rows;
     const int64_t row = whole ? item : s.pieces.row(item - s.w.rows);
-    const Links links = whole ? s.pieces.of_row(s.w, row) : s.pieces.of_piece(s.w, item - s.w.rows);
-    Vec<T, V> own[K];
-#pragma unroll
-    for (int k = 0; k < K; ++k)
-      own[k] = k < count ? load<V>(s.terms.own(first + k, row) + lane.column) : Vec<T, V>{};
-    for_each_batch<L>(links, lane.slot, lane.slots, s.w.idx,
-                      [&](int64_t link, const int (&source)[L]) {
-                        decltype(s.terms.template load<V>(0, 0, 0, 0)) loaded[L][K];
-                        T sums[L][Terms::kSums] = {};
-#pragma unroll
-                        for (int l = 0; l < L; ++l)
-#pragma unroll
-                          for (int k = 0; k < K; ++k) {
-                            loaded[l][k] = {};
-                            if (source[l] >= 0 && k < count)
-                              loaded[l][k] = s.terms.template load<V>(
-                                  link + l * lane.slots, first + k, source[l], lane.column);
-                          }
-#pragma unroll
-                        for (int l = 0; l < L; ++l)
-#pragma unroll
-                          for (int k = 0; k < K; ++k)
-                            if (k < count) s.terms.add(loaded[l][k], own[k], sums[l]);
-                        s.write(lane, link, source, overwrite, sums);
-                      });
+    const Links links = item < 0 ? Links{0, 0}
+                        : whole  ? s.pieces.of_row(s.w, row)
+                                 : s.pieces.of_piece(s.w, item - s.w.rows);
+    if (count == K)
+      return s.template add<V, K>(s.terms, lane, shares, row, links, first, overwrite);
+    for (int k = 0; k < count; ++k)
+      s.template add<V, 1>(s.terms, lane, shares, row, links, first + k, overwrite && k == 0);
   });
 }
 
@@ -154,36 +165,19 @@ constexpr int kThreadsOfTiles = kThreads * (V == 8 ? 2 : 3);
 
 // The same for all panels, in turn. A block has some rows of a part, and so the same links in all
 // panels.
-template <typename A, int V>
+template <typename A, int V, bool kFull>
 __global__ void __launch_bounds__(kThreadsOfTiles<V>, 1)
     sum_links_by_tiles(const LinkSums<A> s, bool overwrite) {
-  using T = Computed<A>;
-  constexpr int L = 4;
   const Lane lane(s.lanes, V);
+  const typename LinkSums<A>::Shares shares(across<V, kFull>(s.lanes) / 2, 1);
   const int cuts = s.tiles.tiling.cuts;
   for (int at = blockIdx.x; at < s.tiles.tiling.parts * cuts; at += gridDim.x)
     for (int64_t panel = 0; panel < s.panels.count; ++panel) {
       if (!s.panels.runs(panel)) continue;
       Dots<A> near = s.terms;
       near.x = s.tiles.template copy<V>(s.terms.x, panel, at / cuts, s.w.cols);
-      const bool first = overwrite && panel == 0;
       s.tiles.each_row(s.w, at / cuts, at % cuts, [&](int64_t row, const Links& links) {
-        if (links.first == links.last) return;
-        const Vec<T, V> own = load<V>(near.own(panel, row) + lane.column);
-        for_each_batch<L>(links, lane.slot, lane.slots, s.w.idx,
-                          [&](int64_t link, const int (&source)[L]) {
-                            Vec<A, V> loaded[L];
-                            T sums[L][1] = {};
-#pragma unroll
-                            for (int l = 0; l < L; ++l) {
-                              loaded[l] = {};
-                              if (source[l] >= 0)
-                                loaded[l] = near.template load<V>(0, panel, source[l], lane.column);
-                            }
-#pragma unroll
-                            for (int l = 0; l < L; ++l) near.add(loaded[l], own, sums[l]);
-                            s.write(lane, link, source, first, sums);
-                          });
+        s.template add<V, 1>(near, lane, shares, row, links, panel, overwrite && panel == 0);
       });
     }
 }
@@ -198,10 +192,10 @@ void sum_over_panels(const LinkSums<A, Terms>& s, const Shape& shape, bool accum
     return fill_zeros(s.sums, Terms::kSums * s.w.nnz(), stream);
   const int64_t bytes = Terms::kGathered * s.w.cols * shape.width * static_cast<int64_t>(sizeof(A));
   const int64_t fitting = attribute(cudaDevAttrL2CacheSize) / 2 / bytes;
-  with_vector<A>(shape, [&](auto vector) {
+  with_width<A>(shape, [&](auto vector, auto full) {
     if constexpr (std::is_same_v<Terms, Dots<A>>)
       if (s.tiles.exist()) {
-        const auto kernel = sum_links_by_tiles<A, vector>;
+        const auto kernel = sum_links_by_tiles<A, vector, full>;
         const auto config = on_all(kernel, kThreadsOfTiles<vector>, s.tiles.bytes(), stream);
         return check(cudaLaunchKernelEx(&config, kernel, s, !accumulate));
       }
@@ -210,8 +204,8 @@ void sum_over_panels(const LinkSums<A, Terms>& s, const Shape& shape, bool accum
     for (int64_t first = 0, last; first < s.panels.count; first = std::max(last, first + 1)) {
       for (last = first; last < s.panels.count && last < first + together && runs(last);) ++last;
       if (last == first) continue;
-      launch(sum_links<A, vector, Terms>, (s.w.rows + s.pieces.places) * s.lanes.group, stream, s,
-             first, static_cast<int>(last - first), overwrite);
+      launch(sum_links<A, vector, full, Terms>, (s.w.rows + s.pieces.places) * s.lanes.group,
+             stream, s, first, static_cast<int>(last - first), overwrite);
       overwrite = false;
     }
   });
@@ -224,12 +218,11 @@ void sum_over_panels(const LinkSums<A, Terms>& s, const Shape& shape, bool accum
 }
 
 template <typename A, class Terms>
-LinkSums<A, Terms> link_sums_on(const Csr& w, const Shape& shape, const Terms& terms,
+LinkSums<A, Terms> link_sums_of(const Csr& w, const Shape& shape, const Terms& terms,
                                 const Panelled& panels, Computed<A>* sums, const Stream& stream) {
-  const int vector = shape.width == 1 ? 1 : kVector<A>;
   const int64_t row = shape.width * static_cast<int64_t>(sizeof(A));
-  LinkSums<A, Terms> s = {w,    {}, Lanes::of(w.nnz(), w.rows, shape.width, vector), terms, panels,
-                          sums, {}};
+  LinkSums<A, Terms> s = {
+      w, {}, Lanes::of(w.nnz(), w.rows, shape.width, shape.vector<A>()), terms, panels, sums, {}};
   if constexpr (std::is_same_v<Terms, Dots<A>>)
     s.tiles = tiles_of<A>(w, shape, panels.count, row, true, stream);
   if (s.tiles.exist())
@@ -237,20 +230,6 @@ LinkSums<A, Terms> link_sums_on(const Csr& w, const Shape& shape, const Terms& t
   else
     s.pieces = pieces_of(w);
   return s;
-}
-
-// The same for panels that are kept as the sums are.
-template <typename T, class Terms>
-LinkSums<T, Terms> link_sums_of(const Csr& w, const Shape& shape, const Terms& terms,
-                                int64_t panels, T* sums, const Stream& stream) {
-  return link_sums_on<T>(w, shape, terms, Panelled{panels}, sums, stream);
-}
-
-// G[i, j] = sum_k A_k[i] . X_k[j] over panels k.
-template <typename A>
-LinkSums<A> link_sums_of(const Csr& w, const Shape& shape, const Panels<A>& a, const Panels<A>& x,
-                         const Panelled& panels, Computed<A>* gradient, const Stream& stream) {
-  return link_sums_on<A>(w, shape, Dots<A>{a, x}, panels, gradient, stream);
 }
 
 }  // namespace

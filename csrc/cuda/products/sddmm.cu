@@ -12,9 +12,9 @@ void sddmm(const Sddmm<T, A>& s, const Stream& stream) {
     a.read(stream);
     b.read(stream);
   }
-  const LinkSums<A> sums =
-      link_sums_of(s.w, shape, a.panels, b.panels, Panelled{panels}, s.gradient, stream);
-  sum_over_panels(sums, shape, s.accumulate, stream);
+  const Dots<A> terms{a.panels, b.panels};
+  sum_over_panels(link_sums_of<A>(s.w, shape, terms, Panelled{panels}, s.gradient, stream), shape,
+                  s.accumulate, stream);
 }
 
 template void sddmm(const Sddmm<float>&, const Stream&);

@@ -18,12 +18,10 @@ struct Multiply {
   __device__ bool needed(int64_t phase) const { return phase == 0 || product.has_second_phase(); }
 
   __device__ void operator()(int64_t phase) const {
-    product.template phase<V, 1>(phase, x, true,
-                                 [&](int64_t row, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-                                   if (bias)
-                                     for (int v = 0; v < V; ++v) sums[0].at[v] += bias[row];
-                                   store<V>(y.row(panel, row) + column, sums[0]);
-                                 });
+    product.template phase<V, 1>(
+        phase, x, product.extent(true), [&](int64_t row, Column n, T(&sum)[1]) {
+          y.row(n.panel, row)[n.at] = kept_as<A>(bias ? sum[0] + bias[row] : sum[0]);
+        });
   }
 };
 

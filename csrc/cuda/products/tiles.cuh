@@ -8,8 +8,9 @@
 
 #include <cstdlib>
 
-#include "products/row_sums.cuh"
-#include "runtime/each.cuh"
+#include "products/lanes.cuh"
+#include "products/pieces.cuh"
+#include "runtime/panel.cuh"
 
 namespace sparse_engine::cuda {
 namespace {
@@ -21,8 +22,8 @@ struct Tiling {
   int parts, columns, cuts;
 };
 
-// Sizes of a product and limits of its device, from which the host computes the bytes that move to
-// and from the second-level cache.
+// Sizes of a product and limits of its device, from which the host computes how long it takes, in
+// bytes that the second-level cache sends meanwhile.
 struct Traffic {
   int64_t rows, cols, links;  // of W
   int64_t panels;
@@ -32,9 +33,12 @@ struct Traffic {
   int64_t processors;     // of the device
   int64_t shared_memory;  // bytes that a block can have
 
-  // Shared memory is so many times as fast; a barrier of the grid, about 2 microseconds, takes as
-  // long as so many bytes.
-  static constexpr double kFaster = 5, kBarrier = 10 << 20;
+  // Shared memory sends so many times as much. A warp's instruction, of which a multiprocessor
+  // issues about three in a cycle, takes as long as so many bytes, and a barrier of the grid, about
+  // 2 microseconds.
+  static constexpr double kFaster = 5, kInstruction = 8, kBarrier = 10 << 20;
+  // Instructions of a batch, in which each lane has kBatch links, and for each row.
+  static constexpr double kOfBatch = 56, kBatch = 4, kOfRow = 80;
 
   // Memory is read in whole sectors of 32 bytes.
   static int64_t sectors(int64_t bytes) { return divide_up(bytes, 32) * 32; }
@@ -43,19 +47,26 @@ struct Traffic {
   // is made of the same memory, where nothing is staged.
   int64_t fitting() const { return shared_memory / kept; }
 
+  // What issuing the instructions takes, with each row visited so many times in a panel.
+  double issued(double visits) const {
+    const double batches =
+        static_cast<double>(links * std::max<int64_t>(1, kept / 16)) / (kWarp * kBatch);
+    return kInstruction * static_cast<double>(panels) *
+           (kOfBatch * batches + kOfRow * visits * static_cast<double>(rows));
+  }
+
   // Times that the busiest block copies a tile.
   double tiles_of_block(const Tiling& t) const {
     const int64_t visits = in_turn ? panels : 1, cuts = t.parts * t.cuts * panels / visits;
     return static_cast<double>(visits * divide_up(cuts, processors));
   }
-  // As if all blocks had as much to do as the busiest one.
+  // Tiles are copied, and then looked at, as if all blocks had as much to do as the busiest one.
   double staged(const Tiling& t) const {
+    const double tiles = static_cast<double>(processors) * tiles_of_block(t);
+    const double all = static_cast<double>(t.parts * t.cuts * panels);
     const double of_tile = static_cast<double>(t.columns * kept + rows * of_row / t.cuts);
-    return static_cast<double>(processors) * tiles_of_block(t) * of_tile;
-  }
-  double in_shared_memory(const Tiling& t) const {
-    const double of_tile = static_cast<double>(links * kept) / (t.parts * t.cuts);
-    return static_cast<double>(processors) * tiles_of_block(t) * of_tile;
+    const double read = static_cast<double>(links * kept) / (t.parts * t.cuts) / kFaster;
+    return tiles * (of_tile + std::max(read, issued(t.parts) / all));
   }
 
   // That which takes least time, of those with as many parts as fit or somewhat more.
@@ -70,30 +81,31 @@ struct Traffic {
         const int64_t columns = divide_up(cols, parts);
         const Tiling t{static_cast<int>(divide_up(cols, columns)), static_cast<int>(columns),
                        static_cast<int>(cuts)};
-        const double time = staged(t) + in_shared_memory(t) / kFaster;
+        const double time = staged(t);
         if (best.parts == 0 || time < least) best = t, least = time;
       }
     return best;
   }
 
-  // The rows of X that links look at and that are not in the first-level cache.
+  // The rows of X that links look at and that are not in the first-level cache arrive while
+  // instructions are issued.
   double gathered() const {
-    if (cols <= fitting()) return 0;
-    const double missed = 1 - static_cast<double>(fitting()) / static_cast<double>(cols);
-    return static_cast<double>(links * panels * sectors(kept)) * missed;
+    const double missed =
+        std::max(0.0, 1 - static_cast<double>(fitting()) / static_cast<double>(cols));
+    return std::max(static_cast<double>(links * panels * sectors(kept)) * missed, issued(1));
   }
 };
 
-// Staged where it moves half as many bytes. SPARSE_ENGINE_STAGED=0 or 1, for benchmarks and tests,
-// decides for all products.
+// A product is staged where that takes less than two thirds of the time; the gradient of links is
+// not, until a device has shown that it pays. SPARSE_ENGINE_STAGED=0 or 1, for benchmarks and
+// tests, decides for all.
 inline Tiling tiling_for(const Traffic& traffic) {
   if (traffic.rows == 0 || traffic.cols == 0 || traffic.panels == 0) return {};
   const char* forced = std::getenv("SPARSE_ENGINE_STAGED");
-  if (forced && *forced != '1') return {};
-  if (!forced && traffic.gathered() == 0) return {};
+  if (forced ? *forced != '1' : traffic.in_turn || traffic.cols <= traffic.fitting()) return {};
   const Tiling tiling = traffic.tiling();
   const double staged = traffic.staged(tiling) + Traffic::kBarrier;
-  return forced || traffic.gathered() > 2 * staged ? tiling : Tiling{};
+  return forced || traffic.gathered() > 1.5 * staged ? tiling : Tiling{};
 }
 
 // starts[row * parts + part] is the first link of a row in a part; one more is the end of all.
@@ -124,7 +136,7 @@ struct Tiles {
     const int first = part * tiling.columns, left = static_cast<int>(cols) - first;
     const int columns = left < tiling.columns ? left : tiling.columns, across = lanes.across;
     const int own = static_cast<int>(threadIdx.x) / across, rows = blockDim.x / across;
-    const int at = static_cast<int>(threadIdx.x) % across * V;
+    const int at = (static_cast<int>(threadIdx.x) & (across - 1)) * V;
     __syncthreads();  // behind those who look at the tile before
 #pragma unroll 4
     for (int i = own; i < columns; i += rows)
@@ -140,7 +152,7 @@ struct Tiles {
   __device__ void each_row(const Csr& w, int part, int cut, const Body& body) const {
     const int rows = (static_cast<int>(w.rows) - cut + tiling.cuts - 1) / tiling.cuts;
     const int warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
-    for_each_item(lanes, warp, warps, 0, rows, [&](int item) {
+    for_each_item(lanes, warp, warps, rows, [&](int item) {
       const int64_t row = item < 0 ? -1 : cut + int64_t{item} * tiling.cuts;
       const int64_t* const own = starts + row * tiling.parts + part;
       body(row, row < 0 ? Links{0, 0} : Links{own[0], own[1]});
@@ -160,8 +172,7 @@ Tiles<A> tiles_of(const Csr& w, const Shape& shape, int64_t panels, int64_t of_r
   const int64_t items = w.rows * tiling.parts;
   int64_t* starts = take<int64_t>(stream, items + 1);
   launch(find_starts, items + 1, stream, w, tiling, starts);
-  const int vector = shape.width == 1 ? 1 : kVector<A>;
-  return {tiling, Lanes::of(w.nnz(), items, shape.width, vector), starts, shape.width};
+  return {tiling, Lanes::of(w.nnz(), items, shape.width, shape.vector<A>()), starts, shape.width};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "runtime/each.cuh"
 #include "runtime/kept.cuh"
 #include "sparse_engine/matrix.h"
 
@@ -18,6 +19,20 @@ constexpr int kTile = 1024;
 template <typename T>
 constexpr int kVector = 16 / sizeof(T);
 
+// The rows of one panel, from a column on. A row begins fewer than 2^32 bytes behind the one
+// before.
+template <typename T>
+struct Rows {
+  const char* data;
+  uint32_t stride;  // bytes
+
+  template <int V>
+  __device__ Vec<T, V> load(int feature) const {
+    return *reinterpret_cast<const Vec<T, V>*>(data +
+                                               uint64_t{static_cast<uint32_t>(feature)} * stride);
+  }
+};
+
 // The panels of a features x columns matrix.
 template <typename T>
 struct Panels {
@@ -28,19 +43,15 @@ struct Panels {
   __host__ __device__ T* row(int64_t panel, int64_t feature) const {
     return data + panel * panel_stride + feature * row_stride;
   }
+  __device__ Rows<std::remove_const_t<T>> rows(int64_t panel, int column) const {
+    return {reinterpret_cast<const char*>(row(panel, 0) + column),
+            static_cast<uint32_t>(row_stride * sizeof(T))};
+  }
 };
 
-// Where a unit's numbers are: computed once for all panels of a step, as the strides of each would
-// take registers.
-template <int R>
-struct Place {
-  int64_t unit;                   // in panels of one row per unit
-  int64_t first_row, row_stride;  // in panels of R blocks of rows
-
-  __device__ Place(int64_t index, int64_t units, int64_t panel, int column, int width)
-      : unit((panel * units + index) * width + column),
-        first_row((panel * R * units + index) * width + column),
-        row_stride(units * width) {}
+// A column of a batch: which one of which panel.
+struct Column {
+  int panel, at;
 };
 
 // How the columns of a batch are cut.
@@ -50,6 +61,11 @@ struct Shape {
   int width;  // 1, or a power of two from kVector to kMostWidth
 
   int64_t padded() const { return panels * width; }
+  // The length of the vectors that panels of this width are made of.
+  template <typename T>
+  int vector() const {
+    return width == 1 ? 1 : kVector<T>;
+  }
 };
 
 // The widest panels that add at most a quarter to the columns; columns >= 1.
@@ -62,13 +78,23 @@ Shape shape_of(int64_t columns) {
   return {columns, divide_up(columns, width), width};
 }
 
-// body(V) with the length of the vectors that panels of this width are made of.
+// body(V) with that length, known at compile time.
 template <typename T, class Body>
 void with_vector(const Shape& shape, const Body& body) {
   if (shape.width == 1)
     body(std::integral_constant<int, 1>());
   else
     body(std::integral_constant<int, kVector<T>>());
+}
+
+// body(V, full), where `full` says whether panels are as wide as they can be.
+template <typename T, class Body>
+void with_width(const Shape& shape, const Body& body) {
+  with_vector<T>(shape, [&](auto vector) {
+    if constexpr (vector > 1)
+      if (shape.width == kMostWidth) return body(vector, std::true_type());
+    body(vector, std::false_type());
+  });
 }
 
 // The columns that are running at each step, the first ones; see sequence.cuh.
@@ -91,6 +117,9 @@ struct Steps {
   __host__ __device__ int64_t step_stride() const { return panels * features * width; }
   __host__ __device__ Panels<T> at(int64_t step) const {
     return {data + step * step_stride(), width, features * width};
+  }
+  __device__ T& operator()(int64_t step, int64_t feature, Column n) const {
+    return data[((step * panels + n.panel) * features + feature) * width + n.at];
   }
   __host__ __device__ Steps from(int64_t step) const {
     return {data + step * step_stride(), features, panels, width};
@@ -240,10 +269,11 @@ class DensePanels {
               shape.columns,
               shape.panels,
               shape.width} {
-    const int vector = shape.width == 1 ? 1 : kVector<T>;
-    const bool aligned = reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
-                         matrix.feature_stride % vector == 0 &&
-                         matrix.feature_stride <= INT32_MAX;  // kernels multiply by it in 32 bits
+    const int vector = shape.vector<T>();
+    const bool aligned =
+        reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
+        matrix.feature_stride % vector == 0 &&
+        matrix.feature_stride < int64_t{UINT32_MAX} / static_cast<int64_t>(sizeof(T));  // see Rows
     const bool runs = matrix.column_stride == 1 || shape.columns == 1;
     if (runs && aligned && shape.padded() == shape.columns) {
       panels = {copy_.array, matrix.feature_stride, shape.width};

@@ -18,11 +18,10 @@ struct SumRows {
   __device__ bool needed(int64_t phase) const { return phase == 0 || sums.has_second_phase(); }
 
   __device__ void operator()(int64_t phase) const {
-    sums.template phase<V, 1>(phase, terms, true,
-                              [&](int64_t row, int64_t panel, int column, Vec<T, V>(&sum)[K]) {
+    sums.template phase<V, 1>(phase, terms, sums.extent(true),
+                              [&](int64_t row, Column n, T(&sum)[K]) {
 #pragma unroll
-                                for (int i = 0; i < K; ++i)
-                                  store<V>(to[i].row(panel, row) + column, sum[i]);
+                                for (int i = 0; i < K; ++i) to[i].row(n.panel, row)[n.at] = sum[i];
                               });
   }
 };
@@ -37,7 +36,7 @@ DensePanels<T> rectangle(const T* data, int64_t features, const Shape& shape,
 template <typename T, class Terms, class... To>
 void sum_rows_to(const Csr& w, const Terms& terms, const Shape& shape, const Stream& stream,
                  const To&... to) {
-  const RowSums<T> sums = row_sums_of<T>(w, Terms::kSums, w.rows, shape, stream);
+  const RowSums<T> sums = row_sums_of<T>(w, pieces_of(w), Terms::kSums, w.rows, shape, stream);
   with_vector<T>(shape, [&](auto vector) {
     const SumRows<T, vector, Terms> program{sums, terms, {to.panels...}};
     run(program, sums.phases(), 0, stream);
@@ -66,12 +65,12 @@ void conductance_backward(const ConductanceBackward<T>& a, const Stream& stream)
   const DensePanels<T> dconductance = rectangle(a.dconductance, targets, shape, stream);
   x.read(stream), dcurrent.read(stream), dconductance.read(stream);
   const SynapsesBack<T> synapses = transposed(a.synapses, a.permutation, nnz, stream);
-  const DriveBack<T> drive{synapses, x.panels, dcurrent.panels, dconductance.panels};
-  sum_rows_to<T>(a.wt, drive, shape, stream, rectangle(a.dx, sources, shape, stream));
-  const LinkBack<T> links{synapses, x.panels, dcurrent.panels, dconductance.panels};
+  const BackTerms<T> terms{synapses, x.panels, dcurrent.panels, dconductance.panels};
+  sum_rows_to<T>(a.wt, DriveBack<T>{terms}, shape, stream, rectangle(a.dx, sources, shape, stream));
+  const LinkBack<T> links{terms};
   T* sums = take<T>(stream, LinkBack<T>::kSums * nnz);
-  sum_over_panels(link_sums_of(a.wt, shape, links, shape.panels, sums, stream), shape, false,
-                  stream);
+  sum_over_panels(link_sums_of<T>(a.wt, shape, links, Panelled{shape.panels}, sums, stream), shape,
+                  false, stream);
   run_each(FromTransposed<T>{a.synapses, a.permutation, sums, nnz, a.gradients}, nnz, stream);
 }
 

@@ -26,78 +26,51 @@ struct UnfoldsBack {
   __device__ bool has_second_phase() const { return product.has_second_phase(); }
 
   __device__ void operator()(int64_t phase, int64_t t, int64_t m) const {
+    const Cell& cell = stages.cell;
     const Method<T>& method = stages.method;
     const bool enters = m + 1 == stages.of_step();
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-      const auto at = [&](const Panels<T>& panels) { return panels.row(panel, unit) + column; };
-      Vec<T, V> of_start = load<V>(at(start.at(0))), of_after = {};
-      const Vec<T, V> more = load<V>(at(enters ? dh.at(t) : leaked.at(0)));
-      const Vec<T, V> state = load<V>(at(own.states.at(m + 1))),
-                      read = load<V>(at(read_by(t, m + 1)));
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        if (!enters)
-          of_after.at[v] = stages.cell.template read_backward<ScalarMath<T>>(
-                               sums[0].at[v], read.at[v], state.at[v]) -
-                           more.at[v];
-        of_start.at[v] += enters ? more.at[v] : of_after.at[v];
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
+      T of_start = start(0, unit, n), of_after = 0;
+      if (enters) {
+        of_start += dh(t, unit, n);
+      } else {
+        of_after = cell.template read_backward<ScalarMath<T>>(sum[0], read_by(t, m + 1)(0, unit, n),
+                                                              own.states(m + 1, unit, n)) -
+                   leaked(0, unit, n);
+        of_start += of_after;
       }
       if (m < 0) {
-        stages.resets.set_back(t, panel * start.width + column, of_start);
-        return store<V>(at(start.at(0)), of_start);
+        stages.resets.set_back(t, n, of_start);
+        start(0, unit, n) = of_start;
+        return;
       }
-
-      Vec<T, V> of_end;
       if (method.is_last(m)) {
-#pragma unroll
-        for (int v = 0; v < V; ++v)
-          if (!method.passes(state.at[v])) of_start.at[v] = T(0);
-        of_end = of_start;
-        store<V>(at(end.at(0)), of_end);
-      } else {
-        of_end = load<V>(at(end.at(0)));
+        if (!method.passes(own.states(m + 1, unit, n))) of_start = T(0);
+        end(0, unit, n) = of_start;
       }
-      store<V>(at(start.at(0)), of_start);
-      stage(t, m, unit, panel, column, of_end, of_after);
+      start(0, unit, n) = of_start;
+
+      // From the gradients of the states that the stage leads to.
+      const T rate = stages.rate_of(unit), y = own.kept(m, unit, n), state = own.states(m, unit, n);
+      const T share = method.weight(m) * end(0, unit, n) + method.next_node(m) * of_after;
+      const T of_k = stages.dt(t, 0, n) * share;
+      const T of_sum = cell.template backward<ScalarMath<T>>(y, rate, of_k);
+      dz(m, unit, n) = of_sum;
+      leaked(0, unit, n) = rate * of_k;
+      dx(t, unit, n) = of_sum + (enters ? T(0) : dx(t, unit, n));
+      drate(0, unit, n) += of_k * cell.of_rate(y, state);
+      if (ddt.data)
+        ddt(t, unit, n) =
+            cell.derivative(y, rate, state) * share + (enters ? T(0) : ddt(t, unit, n));
+      // The links' gradients are sums over all stages, which have to follow each other.
+      if (!Cell::kReadsState && m == 0) stages.between(0, unit, n) = read_by(t, 0)(0, unit, n);
     };
-    product.template phase<V, 1>(phase, enters ? dz.at(0) : dz.at(m + 1), !enters, step);
+    product.template phase<V, 1>(phase, dz.at(enters ? 0 : m + 1), product.extent(!enters), step);
   }
 
   // What products have read before stage m of step t.
-  __device__ Panels<T> read_by(int64_t t, int64_t m) const {
-    return Cell::kReadsState ? own.states.at(m) : stages.read_by(t, m);
-  }
-
-  // From the gradients of the states that stage m of a unit leads to.
-  __device__ void stage(int64_t t, int64_t m, int64_t unit, int64_t panel, int column,
-                        const Vec<T, V>& of_end, const Vec<T, V>& of_after) const {
-    const Cell& cell = stages.cell;
-    const Method<T>& method = stages.method;
-    const auto at = [&](const Panels<T>& panels) { return panels.row(panel, unit) + column; };
-    const bool is_new = m + 1 == stages.of_step();
-    const T weight = method.weight(m), node = method.next_node(m), rate = stages.rate_of(unit);
-    const Vec<T, V> dt = stages.length(t, panel, column), y = load<V>(at(own.kept.at(m)));
-    const Vec<T, V> state = load<V>(at(own.states.at(m)));
-    Vec<T, V> of_x = is_new ? Vec<T, V>{} : load<V>(at(dx.at(t))), of_sum, leaks;
-    Vec<T, V> of_rate = load<V>(at(drate.at(0))), of_dt = {};
-    if (ddt.data && !is_new) of_dt = load<V>(at(ddt.at(t)));
-#pragma unroll
-    for (int v = 0; v < V; ++v) {
-      const T share = weight * of_end.at[v] + node * of_after.at[v], of_k = dt.at[v] * share;
-      of_sum.at[v] = cell.template backward<ScalarMath<T>>(y.at[v], rate, of_k);
-      leaks.at[v] = rate * of_k;
-      of_x.at[v] += of_sum.at[v];
-      of_rate.at[v] += of_k * cell.of_rate(y.at[v], state.at[v]);
-      of_dt.at[v] += cell.derivative(y.at[v], rate, state.at[v]) * share;
-    }
-    store<V>(at(dz.at(m)), of_sum);
-    store<V>(at(leaked.at(0)), leaks);
-    store<V>(at(dx.at(t)), of_x);
-    store<V>(at(drate.at(0)), of_rate);
-    if (ddt.data) store<V>(at(ddt.at(t)), of_dt);
-    // The links' gradients are sums over all stages, which have to follow each other.
-    if (!Cell::kReadsState && m == 0)
-      store<V>(at(stages.between.at(0)), load<V>(at(read_by(t, 0))));
+  __device__ Steps<T> read_by(int64_t t, int64_t m) const {
+    return Cell::kReadsState ? own.states.from(m) : stages.read_by(t, m);
   }
 };
 
@@ -112,7 +85,7 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t n = panel * steps.width + column;
     T sum = 0;
     for (int64_t unit = lane / steps.width; unit < steps.features; unit += kWarp / steps.width)
-      sum += steps.at(t).row(panel, unit)[column];
+      sum += steps(t, unit, {static_cast<int>(panel), column});
     for (int distance = kWarp / 2; distance >= steps.width; distance /= 2)
       sum += __shfl_xor_sync(~0u, sum, distance);
     if (lane < steps.width && n < batch) sums[t * batch + n] = sum;
@@ -140,14 +113,14 @@ Unfolds<Cell, T, V> unfolds_of(const Args& a, const Cell& cell, const Layer<T>& 
   pack(layer.all(x, a.x, 1, a.steps), layer.stream);
   pack(transfer(a.dt, 1, 0, dt, 0, 1, a.steps, a.batch), layer.stream);
   Unfolds<Cell, T, V> unfolds = {cell,
-                                 product_of(a.w, a.values, layer.hidden, layer.shape, layer.stream),
+                                 layer.multiply(a.w, a.values, layer.hidden),
                                  method_of<T>(a.method),
                                  x,
                                  dt,
                                  a.rate,
                                  layer.take(1, 1),
                                  layer.take(1, 1)};
-  unfolds.resets = {a.resets, a.steps, a.batch};
+  unfolds.resets = layer.resets(a.resets);
   set_back(states, unfolds.resets, known, layer.stream);
   if constexpr (!Cell::kReadsState) {
     unfolds.read = layer.take(1 + a.steps, 1);
@@ -174,7 +147,7 @@ void backward(const ContinuousBackward<T>& a, const Cell& cell, const Layer<T>& 
   UnfoldsBack<Cell, T, V> back = {};
   back.stages = unfolds_of<T, V>(a, cell, layer, states, 1 + a.steps, stages);
   back.own = {layer.take(1 + stages, 1), layer.take(stages, 1)};
-  back.product = product_of(a.wt, values, layer.hidden, layer.shape, stream);
+  back.product = layer.multiply(a.wt, values, layer.hidden);
   back.dz = layer.take(stages, 1);
   back.dh = layer.take(a.steps, 1), back.dx = layer.take(a.steps, 1);
   if (a.ddt) back.ddt = layer.take(a.steps, 1);
@@ -183,12 +156,12 @@ void backward(const ContinuousBackward<T>& a, const Cell& cell, const Layer<T>& 
   pack(layer.all(back.dh, a.dh, 1, a.steps), stream);
   const Steps<T>& read = Cell::kReadsState ? back.own.states : back.stages.between;
   run_backward<T, V>(back, states,
-                     link_sums_of(a.w, layer.shape, back.dz.at(0), read.at(0),
-                                  Panelled{stages * layer.shape.panels}, a.dvalues, stream),
+                     link_sums_of<T>(a.w, layer.shape, Dots<T>{back.dz.at(0), read.at(0)},
+                                     Panelled{stages * layer.shape.panels}, a.dvalues, stream),
                      std::max(back.stages.product.shared(), back.product.shared()), layer);
   if (a.dx) unpack(layer.all(back.dx, a.dx, 1, a.steps), stream);
   if (a.dh0) unpack(layer.all(back.start, a.dh0, 1, 1), stream);
-  if (a.drate) sum_over_columns(back.drate, 1, layer.hidden, a.drate, stream);
+  if (a.drate) layer.sum_columns(back.drate, 1, layer.hidden, a.drate);
   if (a.ddt)
     launch(sum_units<T>, a.steps * layer.shape.panels * kWarp, stream, back.ddt, a.steps, a.batch,
            a.ddt);

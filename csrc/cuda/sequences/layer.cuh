@@ -21,8 +21,12 @@ struct Time {
   __device__ int panels_at(int64_t step) const {
     return (static_cast<int>(columns(step)) + width - 1) / width;
   }
+  __device__ bool running_at(int64_t step, Column n) const {
+    return n.panel * width + n.at < columns(step);
+  }
 };
 
+// sums[r] = the sum of row r over columns and steps, or of its products with row r of `factor`.
 template <typename A>
 __global__ void __launch_bounds__(kThreads)
     sum_rows(const Steps<A> steps, const Steps<A> factor, int64_t length, int64_t rows,
@@ -30,23 +34,16 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = threadIdx.x % kWarp, column = lane % steps.width;
   for (int64_t row = thread_in_grid() / kWarp; row < rows; row += threads_of_grid() / kWarp) {
     Computed<A> sum = 0;
-    for (int64_t k = lane / steps.width; k < length * steps.panels; k += kWarp / steps.width)
-      if (k % steps.panels * steps.width <
-          running.columns(k / steps.panels, steps.panels * steps.width))
-        sum += computed(steps.at(0).row(k, row)[column]) *
-               (factor.data ? computed(factor.at(0).row(k, row)[column]) : 1);
+    for (int64_t k = lane / steps.width; k < length * steps.panels; k += kWarp / steps.width) {
+      const int64_t t = k / steps.panels;
+      const Column n{static_cast<int>(k % steps.panels), column};
+      if (n.panel * steps.width < running.columns(t, steps.panels * steps.width))
+        sum += computed(steps(t, row, n)) * (factor.data ? computed(factor(t, row, n)) : 1);
+    }
     for (int distance = kWarp / 2; distance > 0; distance /= 2)
       sum += __shfl_xor_sync(~0u, sum, distance);
     if (lane == 0) sums[row] = sum;
   }
-}
-
-// sums[r] = the sum of row r over columns and steps, or of its products with row r of `factor`.
-template <typename A>
-void sum_over_columns(const Steps<A>& steps, int64_t length, int64_t rows, Computed<A>* sums,
-                      const Stream& stream, const Running& running = {},
-                      const Steps<A>& factor = {}) {
-  launch(sum_rows<A>, rows * kWarp, stream, steps, factor, length, rows, running, sums);
 }
 
 // Of a sequence, in panels that are kept as A.
@@ -108,23 +105,27 @@ struct Layer {
     return states;
   }
 
+  Resets resets(const bool* begins) const { return {begins, steps, shape.columns, shape.width}; }
+
   Time time() const { return {packing.running, shape.panels, shape.width}; }
 
-  // The product with a projection, or with its transpose, or none.
+  // The product with a weight whose rows belong to so many units.
+  Product<A> multiply(const Csr& w, const T* values, int64_t units) const {
+    return product_on<A>(w, values, units, shape, stream);
+  }
+  // That with a projection, or with its transpose, or none.
   Product<A> project(const Projection<T>& p) const {
-    if (p.w.ptr == nullptr) return {};
-    return product_on<A>(p.w, p.values, p.w.rows, shape, stream);
+    return p.w.ptr ? multiply(p.w, p.values, p.w.rows) : Product<A>{};
   }
   Product<A> project_back(const Projection<T>& p) const {
     if (p.w.ptr == nullptr) return {};
-    const T* values = in_order(p.values, p.permutation, p.w.nnz(), stream);
-    return product_on<A>(p.wt, values, p.wt.rows, shape, stream);
+    return multiply(p.wt, in_order(p.values, p.permutation, p.w.nnz(), stream), p.wt.rows);
   }
 
-  // sums [rows] = the sums of these rows, times those of `factor`, over all columns.
-  void sum_columns(const Steps<A>& panels, int64_t rows, T* sums,
+  // sums [rows] = the sums of these rows, times those of `factor`, over columns and steps.
+  void sum_columns(const Steps<A>& panels, int64_t length, int64_t rows, T* sums,
                    const Steps<A>& factor = {}) const {
-    sum_over_columns(panels, steps, rows, sums, stream, packing.running, factor);
+    launch(sum_rows<A>, rows * kWarp, stream, panels, factor, length, rows, packing.running, sums);
   }
 
   // gradient = sum_t a_t b_t^T at the links of w, from step `first` on.
@@ -132,8 +133,8 @@ struct Layer {
                       T* gradient) const {
     const Panelled panels{(steps - first) * shape.panels, shape.panels, first, shape.width,
                           packing.running};
-    const LinkSums<A> sums =
-        link_sums_of(w, shape, a.at(first), b.at(first), panels, gradient, stream);
+    const Dots<A> terms{a.at(first), b.at(first)};
+    const LinkSums<A> sums = link_sums_of<A>(w, shape, terms, panels, gradient, stream);
     sum_over_panels(sums, shape, false, stream, [&](int64_t k) {
       return packing.runs(first + k / shape.panels, k % shape.panels, shape.width);
     });

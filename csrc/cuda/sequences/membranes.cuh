@@ -24,22 +24,16 @@ struct Membranes {
   __device__ bool has_second_phase() const { return sums.has_second_phase(); }
 
   template <class Keep>
-  __device__ void stage(int64_t phase, int64_t t, int64_t, const Panels<T>& before,
+  __device__ void stage(int64_t phase, int64_t t, int64_t, const Steps<T>& before,
                         const Keep& keep) const {
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&drive)[2]) {
-      const auto at = [&](const Panels<T>& panels) { return panels.row(panel, unit) + column; };
-      const Vec<T, V> potential = load<V>(at(before)), given_current = load<V>(at(current.at(t)));
-      const Vec<T, V> given_conductance = load<V>(at(conductance.at(t)));
-      Vec<T, V> over, after;
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        after.at[v] =
-            Membrane::forward(cm[unit], potential.at[v], given_current.at[v] + drive[0].at[v],
-                              given_conductance.at[v] + drive[1].at[v], over.at[v]);
-      }
-      keep(unit, panel, column, potential, over, after);
+    const auto step = [&](int64_t unit, Column n, T(&drive)[2]) {
+      const T potential = before(0, unit, n);
+      T over;
+      const T after = Membrane::forward(cm[unit], potential, current(t, unit, n) + drive[0],
+                                        conductance(t, unit, n) + drive[1], over);
+      keep(unit, n, potential, over, after);
     };
-    sums.template phase<V, 1>(phase, Drive<T>{synapses, before}, true, step);
+    sums.template phase<V, 1>(phase, Drive<T>{synapses, before.at(0)}, sums.extent(true), step);
   }
 };
 
@@ -61,43 +55,25 @@ struct MembranesBack {
 
   __device__ void operator()(int64_t phase, int64_t t, int64_t m) const {
     const bool enters = m + 1 == stages.of_step();
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
-      const auto at = [&](const Panels<T>& panels) { return panels.row(panel, unit) + column; };
-      Vec<T, V> dv = enters ? load<V>(at(carried.at(0))) : sum[0];
-      const Vec<T, V> more = load<V>(at(enters ? dh.at(t) : dn.at(m + 1)));
-      const T factor = enters ? T(1) : stages.cm[unit];
-#pragma unroll
-      for (int v = 0; v < V; ++v) dv.at[v] += factor * more.at[v];
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
+      T dv = enters ? carried(0, unit, n) + dh(t, unit, n)
+                    : sum[0] + stages.cm[unit] * dn(m + 1, unit, n);
       if (m < 0) {
-        resets.set_back(t, panel * carried.width + column, dv);
-        return store<V>(at(carried.at(0)), dv);
+        resets.set_back(t, n, dv);
+        carried(0, unit, n) = dv;
+        return;
       }
-
-      const Vec<T, V> over = load<V>(at(own.kept.at(m)));
-      const Vec<T, V> before = load<V>(at(own.states.at(m)));
-      const Vec<T, V> after = load<V>(at(own.states.at(m + 1)));
-      Vec<T, V> of_n, of_d, of_current = {}, of_conductance = {}, of_cm = load<V>(at(dcm.at(0)));
-      if (!enters) {
-        of_current = load<V>(at(dcurrent.at(t)));
-        of_conductance = load<V>(at(dconductance.at(t)));
-      }
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        of_cm.at[v] += Membrane::backward(dv.at[v], over.at[v], before.at[v], after.at[v],
-                                          of_n.at[v], of_d.at[v]);
-        of_current.at[v] += of_n.at[v];
-        of_conductance.at[v] += of_d.at[v];
-      }
-      store<V>(at(dn.at(m)), of_n);
-      store<V>(at(dd.at(m)), of_d);
-      store<V>(at(dcurrent.at(t)), of_current);
-      store<V>(at(dconductance.at(t)), of_conductance);
-      store<V>(at(dcm.at(0)), of_cm);
+      T of_n, of_d;
+      dcm(0, unit, n) += Membrane::backward(dv, own.kept(m, unit, n), own.states(m, unit, n),
+                                            own.states(m + 1, unit, n), of_n, of_d);
+      dn(m, unit, n) = of_n, dd(m, unit, n) = of_d;
+      dcurrent(t, unit, n) = of_n + (enters ? T(0) : dcurrent(t, unit, n));
+      dconductance(t, unit, n) = of_d + (enters ? T(0) : dconductance(t, unit, n));
     };
     // The unfold behind this one; none where the step is entered.
     const int64_t later = enters ? m : m + 1;
-    const DriveBack<T> terms{synapses, own.states.at(later), dn.at(later), dd.at(later)};
-    sums.template phase<V, 1>(phase, terms, !enters, step);
+    const DriveBack<T> terms{{synapses, own.states.at(later), dn.at(later), dd.at(later)}};
+    sums.template phase<V, 1>(phase, terms, sums.extent(!enters), step);
   }
 };
 

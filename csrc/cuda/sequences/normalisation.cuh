@@ -138,7 +138,9 @@ struct FeatureSums {
 #pragma unroll
       for (int v = 0; v < V; ++v) sum.at[v] += more.at[v];
     }
-    sum_over_slots<V>(by_block(V), sum);
+    for (int distance = kWarp / 2; distance >= by_block(V).across; distance /= 2)
+#pragma unroll
+      for (int v = 0; v < V; ++v) sum.at[v] += __shfl_xor_sync(~0u, sum.at[v], distance);
     return sum;
   }
 
@@ -149,7 +151,7 @@ struct FeatureSums {
     for_each_item(by_block(V), panels * count(), [&](int64_t item) {
       const int64_t panel = item / count(), b = item - panel * count();
       const Two<T, V> sums = body(panel, b * size(), size_of(b), lane);
-      if (!lane.writes()) return;
+      if (lane.slot > 0) return;
       store<V>(block(panel, b, 0, lane), sums.first);
       store<V>(block(panel, b, 1, lane), sums.second);
     });

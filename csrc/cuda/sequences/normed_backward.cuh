@@ -35,14 +35,14 @@ struct BackwardNormed {
     const int t = static_cast<int>(steps - 1 - phase / kPhases), own_step = t < 0 ? 0 : t;
     const int part = static_cast<int>(phase % kPhases), panels = time.panels_at(own_step);
     if (part < 2)
-      product.template phase<V, 1>(
-          part, du.at(t + 1), Extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0},
-          [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
-            if (t < 0)
-              store<V>(dh0.at(0).row(panel, unit) + column, sum[0]);
-            else
-              outputs(t, panel, unit, column, sum[0]);
-          });
+      product.template phase<V, 1>(part, du.at(t + 1),
+                                   Extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0},
+                                   [&](int64_t unit, Column at, T(&sum)[1]) {
+                                     if (t < 0)
+                                       dh0(0, unit, at) = sum[0];
+                                     else
+                                       outputs(t, unit, at, sum[0]);
+                                   });
     else if (part == kPhases - 2)
       sums.template sum<V>(panels, norm, dz.at(t), n.at(t));
     else if (part == 2)
@@ -68,27 +68,18 @@ struct BackwardNormed {
 
   // From what W^T sends back to a unit's h, to the gradient of z, or of the output gate's and of
   // the normalised c. In columns that have ended, all that comes from outside is zero.
-  __device__ void outputs(int t, int64_t panel, int64_t unit, int first, Vec<T, V> of_h) const {
-    T* const at = Spot<G>(time, h.features, unit, panel, first).of(dh, t);
-    const Vec<T, V> upstream = load<V>(at);
-#pragma unroll
-    for (int v = 0; v < V; ++v) of_h.at[v] += upstream.at[v];
-    store<V>(at, of_h);
-    // Read again, because the numbers of all columns at once do not fit the registers.
-#pragma unroll
-    for (int column = first; column < first + V; ++column) {
-      const Spot<G> spot(time, h.features, unit, panel, column);
-      const T dm = *spot.of(dh, t);
-      if constexpr (Cell::kHasMemory) {
-        const T y =
-            (*spot.of(c, t + 1) - moment(t, panel, 1, column)) * moment(t, panel, 2, column);
-        *spot.of(c_n, t) = y;
-        *spot.of(dy, t) = cell.template output_backward<ScalarMath<T>>(
-            z_of(t, Cell::kOutputGate, unit, spot), scaled(c_norm, unit, y), dm,
-            *spot.of_gate(dz, t, Cell::kOutputGate));
-      } else {
-        *spot.of(dz, t) = cell.template backward<ScalarMath<T>>(*spot.of(h, t + 1), dm);
-      }
+  __device__ void outputs(int t, int64_t unit, Column at, T of_h) const {
+    const Spot<G> spot(time, h.features, unit, at.panel, at.at);
+    const T dm = of_h + *spot.of(dh, t);
+    if constexpr (Cell::kHasMemory) {
+      const T y =
+          (*spot.of(c, t + 1) - moment(t, at.panel, 1, at.at)) * moment(t, at.panel, 2, at.at);
+      *spot.of(c_n, t) = y;
+      *spot.of(dy, t) = cell.template output_backward<ScalarMath<T>>(
+          z_of(t, Cell::kOutputGate, unit, spot), scaled(c_norm, unit, y), dm,
+          *spot.of_gate(dz, t, Cell::kOutputGate));
+    } else {
+      *spot.of(dz, t) = cell.template backward<ScalarMath<T>>(*spot.of(h, t + 1), dm);
     }
   }
 
@@ -153,7 +144,7 @@ void normed_backward(const NormedBackward<T>& a, const Cell& cell, const Stream&
     layer.set_first(carried, a.dc_n);
   }
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
-  const Product<T> product = product_of(a.wt, values, layer.hidden, layer.shape, stream);
+  const Product<T> product = layer.multiply(a.wt, values, layer.hidden);
   with_vector<T>(layer.shape, [&](auto vector) {
     const auto sums = [&](int rows) {
       return feature_sums_of<T>(rows * layer.hidden, layer.shape, stream);
@@ -166,11 +157,11 @@ void normed_backward(const NormedBackward<T>& a, const Cell& cell, const Stream&
   if (a.dx) unpack(layer.all(dz, a.dx, G, a.steps), stream);
   if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
   if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
-  layer.sum_columns(dz, a.w.rows, a.dnorm.bias);
-  layer.sum_columns(dz, a.w.rows, a.dnorm.gain, n);
+  layer.sum_columns(dz, a.steps, a.w.rows, a.dnorm.bias);
+  layer.sum_columns(dz, a.steps, a.w.rows, a.dnorm.gain, n);
   if (kHasMemory) {
-    layer.sum_columns(dy, layer.hidden, a.dc_norm.bias);
-    layer.sum_columns(dy, layer.hidden, a.dc_norm.gain, c_n);
+    layer.sum_columns(dy, a.steps, layer.hidden, a.dc_norm.bias);
+    layer.sum_columns(dy, a.steps, layer.hidden, a.dc_norm.gain, c_n);
   }
   if (a.dvalues) layer.multiply_links(a.w, du, h, a.h0 ? 0 : 1, a.dvalues);
 }

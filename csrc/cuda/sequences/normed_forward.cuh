@@ -23,22 +23,24 @@ template <int G>
 class Spot {
  public:
   __device__ Spot(const Time& time, int64_t units, int64_t unit, int64_t panel, int column)
-      : place_(unit, units, panel, column, time.width), step_(time.panels * units * time.width) {}
+      : unit_((panel * units + unit) * time.width + column),
+        first_row_((panel * G * units + unit) * time.width + column),
+        row_stride_(units * time.width),
+        step_(time.panels * units * time.width) {}
 
   // In an array of a row for each unit.
   template <typename T>
   __device__ T* of(const Steps<T>& array, int64_t t) const {
-    return array.data + t * step_ + place_.unit;
+    return array.data + t * step_ + unit_;
   }
   // In one of G rows for each.
   template <typename T>
   __device__ T* of_gate(const Steps<T>& array, int64_t t, int gate) const {
-    return array.data + G * t * step_ + place_.first_row + gate * place_.row_stride;
+    return array.data + G * t * step_ + first_row_ + gate * row_stride_;
   }
 
  private:
-  Place<G> place_;
-  int64_t step_;
+  int64_t unit_, first_row_, row_stride_, step_;
 };
 
 template <typename T, int V, class Cell>
@@ -65,10 +67,9 @@ struct ForwardNormed {
     const int part = static_cast<int>(phase % kPhases), panels = time.panels_at(t);
     const Panels<T> own = u.at(own_step(t));
     if (part < 2)
-      product.template phase<V, 1>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
-                                   [&](int64_t row, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
-                                     store<V>(own.row(panel, row) + column, sum[0]);
-                                   });
+      product.template phase<V, 1>(
+          part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
+          [&](int64_t row, Column n, T(&sum)[1]) { own.row(n.panel, row)[n.at] = sum[0]; });
     else if (part == 2)
       sums.template describe<V>(panels, own);
     else if (part == 4)
@@ -134,7 +135,7 @@ void normed_forward(const NormedForward<T>& a, const Cell& cell, const Stream& s
   const Steps<T> x = layer.take(a.steps, G), u = layer.take(kept, G), h = layer.take_states(a.h0);
   const Steps<T> c = Cell::kHasMemory ? layer.take_states(a.c0) : Steps<T>{};
   const Steps<T> moments = columns.take(kept, M);
-  const Product<T> product = product_of(a.w, a.values, a.w.rows, layer.shape, stream);
+  const Product<T> product = layer.multiply(a.w, a.values, a.w.rows);
   pack(layer.all(x, a.x, G, a.steps), stream);
   with_vector<T>(layer.shape, [&](auto vector) {
     const auto sums = [&](int rows) {

@@ -12,7 +12,7 @@ namespace {
 constexpr int kMasters = OnLstm::kMasters, kGates = OnLstm::kGates;
 
 // What the rows of the weight become, and the masters.
-template <typename T, int V>
+template <typename T>
 struct Units {
   int64_t hidden, chunks;
   Steps<T> rows;     // [steps][2 * chunks + 4 * hidden]
@@ -27,23 +27,11 @@ struct Units {
   }
   __device__ int64_t chunk() const { return hidden / chunks; }
 
-  // body(cell, v) for each of V columns of a unit at step t, whose masters are at `master_step`.
-  template <class Body>
-  __device__ void cells_of(int64_t t, int64_t master_step, int64_t unit, int64_t panel, int column,
-                           const Body& body) const {
-    Vec<T, V> of_gate[kGates], of_master[kMasters];
-#pragma unroll
-    for (int g = 0; g < kGates; ++g)
-      of_gate[g] = load<V>(rows.at(t).row(panel, row(g, unit)) + column);
-#pragma unroll
-    for (int m = 0; m < kMasters; ++m)
-      of_master[m] =
-          load<V>(masters.at(master_step).row(panel, m * chunks + unit / chunk()) + column);
-#pragma unroll
-    for (int v = 0; v < V; ++v)
-      body(OnLstm::Unit<T>{of_gate[0].at[v], of_gate[1].at[v], of_gate[2].at[v], of_gate[3].at[v],
-                           of_master[0].at[v], of_master[1].at[v]},
-           v);
+  // A unit at step t, whose masters are at `master_step`.
+  __device__ OnLstm::Unit<T> cell(int64_t t, int64_t master_step, int64_t unit, Column n) const {
+    const auto gate = [&](int g) { return rows(t, row(g, unit), n); };
+    const auto master = [&](int m) { return masters(master_step, m * chunks + unit / chunk(), n); };
+    return {gate(0), gate(1), gate(2), gate(3), master(0), master(1)};
   }
 
   // body(step, panel, column, m, master) for 0 <= step < steps: a warp for each column of each
@@ -69,9 +57,9 @@ struct ForwardChunks {
   static constexpr int kBlocks = 2;
 
   Product<T> product;
-  Units<T, V> units;  // rows hold x, and then what is saved; one step of masters
-  const T* bias;      // [rows], or null for zeros
-  Steps<T> h, c;      // [1 + steps][hidden], the first one is before the sequence
+  Units<T> units;  // rows hold x, and then what is saved; one step of masters
+  const T* bias;   // [rows], or null for zeros
+  Steps<T> h, c;   // [1 + steps][hidden], the first one is before the sequence
   bool has_initial;
   Resets resets;
   Steps<T> y;  // [steps][hidden], h before it is set back; h itself without resets
@@ -92,19 +80,13 @@ struct ForwardChunks {
 
  private:
   __device__ void sums(int64_t phase, int64_t t) const {
-    const auto step = [&](int64_t row, int64_t panel, int column, Vec<T, V>(&u)[1]) {
-      T* at = units.rows.at(t).row(panel, row) + column;
-      Vec<T, V> own = load<V>(at);
+    const auto step = [&](int64_t row, Column n, T(&u)[1]) {
+      T& at = units.rows(t, row, n);
+      const T own = at + u[0] + (bias ? bias[row] : T(0));
       const int64_t gate = units.gate_of(row);
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        own.at[v] += u[0].at[v] + (bias ? bias[row] : T(0));
-        if (gate >= 0)
-          own.at[v] = OnLstm::activated<ScalarMath<T>>(static_cast<int>(gate), own.at[v]);
-      }
-      store<V>(at, own);
+      at = gate < 0 ? own : OnLstm::activated<ScalarMath<T>>(static_cast<int>(gate), own);
     };
-    product.template phase<V, 1>(phase, h.at(t), t > 0 || has_initial, step);
+    product.template phase<V, 1>(phase, h.at(t), product.extent(t > 0 || has_initial), step);
   }
 
   __device__ void masters(int64_t t) const {
@@ -117,22 +99,17 @@ struct ForwardChunks {
   }
 
   __device__ void cells(int64_t t) const {
-    const int64_t across = h.width / V;
-    for (int64_t i = thread_in_grid(); i < h.panels * units.hidden * across;
-         i += threads_of_grid()) {
-      const int64_t unit = i / across % units.hidden, panel = i / across / units.hidden;
-      const int column = static_cast<int>(i % across) * V;
-      Vec<T, V> before = load<V>(c.at(t).row(panel, unit) + column), memory, output;
-      resets.set_back(t, panel * h.width + column, before);
-      units.cells_of(t, 0, unit, panel, column, [&](const OnLstm::Unit<T>& cell, int v) {
-        memory.at[v] = before.at[v];
-        output.at[v] = cell.template forward<ScalarMath<T>>(memory.at[v]);
-      });
-      store<V>(c.at(t + 1).row(panel, unit) + column, memory);
-      store<V>(y.at(t).row(panel, unit) + column, output);
+    for (int64_t i = thread_in_grid(); i < h.step_stride(); i += threads_of_grid()) {
+      const int64_t unit = i / h.width % units.hidden;
+      const Column n{static_cast<int>(i / h.width / units.hidden), static_cast<int>(i % h.width)};
+      T memory = c(t, unit, n);
+      resets.set_back(t, n, memory);
+      T output = units.cell(t, 0, unit, n).template forward<ScalarMath<T>>(memory);
+      c(t + 1, unit, n) = memory;
+      y(t, unit, n) = output;
       if (!resets.exist()) continue;
-      resets.set_back(t + 1, panel * h.width + column, output);
-      store<V>(h.at(t + 1).row(panel, unit) + column, output);
+      resets.set_back(t + 1, n, output);
+      h(t + 1, unit, n) = output;
     }
   }
 };
@@ -144,7 +121,7 @@ struct BackwardChunks {
   static constexpr int kBlocks = 2;
 
   Product<T> product;     // with W^T
-  Units<T, V> units;      // rows hold what was saved, and then du
+  Units<T> units;         // rows hold what was saved, and then du
   Steps<T> dh;            // [steps][hidden]
   Steps<T> c;             // [1 + steps][hidden]
   Steps<T> carried, dh0;  // [1][hidden]
@@ -167,39 +144,25 @@ struct BackwardChunks {
 
  private:
   __device__ void cells(int phase, int t) const {
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
-      const Place<kMasters> place(unit, units.hidden, panel, column, dh.width);
-      const int64_t n = panel * dh.width + column;
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
       resets.set_back(t + 1, n, sum[0]);
-      if (t < 0) return store<V>(dh0.data + place.unit, sum[0]);
-      const Vec<T, V> upstream = load<V>(dh.at(t).data + place.unit);
+      if (t < 0) {
+        dh0(0, unit, n) = sum[0];
+        return;
+      }
+      T before = c(t, unit, n), carry = carried(0, unit, n), du[kGates], of_masters[kMasters];
+      resets.set_back(t, n, before);
+      units.cell(t, t, unit, n)
+          .template backward<ScalarMath<T>>(c(t + 1, unit, n), before, sum[0] + dh(t, unit, n),
+                                            carry, du, of_masters);
+      resets.set_back(t, n, carry);
+      carried(0, unit, n) = carry;
 #pragma unroll
-      for (int v = 0; v < V; ++v) sum[0].at[v] += upstream.at[v];
-      const unsigned beginning = resets.template beginning<V>(t, n);
-      Vec<T, V> before = load<V>(c.at(t).data + place.unit);
-      Resets::set_back(beginning, before);
-      const Vec<T, V> now = load<V>(c.at(t + 1).data + place.unit);
-      T* const carry_at = carried.data + place.unit;
-      Vec<T, V> carry = load<V>(carry_at), du[kGates], of_master[kMasters];
-      units.cells_of(t, t, unit, panel, column, [&](const OnLstm::Unit<T>& cell, int v) {
-        T of_gate[kGates], of_masters[kMasters];
-        cell.template backward<ScalarMath<T>>(now.at[v], before.at[v], sum[0].at[v], carry.at[v],
-                                              of_gate, of_masters);
+      for (int g = 0; g < kGates; ++g) units.rows(t, units.row(g, unit), n) = du[g];
 #pragma unroll
-        for (int g = 0; g < kGates; ++g) du[g].at[v] = of_gate[g];
-#pragma unroll
-        for (int m = 0; m < kMasters; ++m) of_master[m].at[v] = of_masters[m];
-      });
-      Resets::set_back(beginning, carry);
-      store<V>(carry_at, carry);
-#pragma unroll
-      for (int g = 0; g < kGates; ++g)
-        store<V>(units.rows.at(t).row(panel, units.row(g, unit)) + column, du[g]);
-#pragma unroll
-      for (int m = 0; m < kMasters; ++m)
-        store<V>(dmasters.data + place.first_row + m * place.row_stride, of_master[m]);
+      for (int m = 0; m < kMasters; ++m) dmasters(0, m * units.hidden + unit, n) = of_masters[m];
     };
-    product.template phase<V, 1>(phase, units.rows.at(t + 1), t + 1 < steps, step);
+    product.template phase<V, 1>(phase, units.rows.at(t + 1), product.extent(t + 1 < steps), step);
   }
 
   __device__ void masters(int64_t t) const {
@@ -213,8 +176,8 @@ struct BackwardChunks {
 };
 
 // The masters of all steps, from what was saved of them.
-template <typename T, int V>
-__global__ void __launch_bounds__(kThreads) find_masters(const Units<T, V> units, int64_t steps) {
+template <typename T>
+__global__ void __launch_bounds__(kThreads) find_masters(const Units<T> units, int64_t steps) {
   units.each_master(
       steps, [&](int64_t t, int64_t panel, int64_t column, int64_t m, const Master<T>& master) {
         const int64_t first = m * units.chunks;
@@ -231,10 +194,10 @@ void forward(const OnLstmForward<T>& a, const Layer<T>& layer) {
   const Steps<T> masters = take_steps<T>(stream, 1, kMasters * a.chunks, layer.shape);
   const Steps<T> h = layer.take_states(a.h0), c = layer.take_states(a.c0);
   const Steps<T> y = a.resets ? layer.take(a.steps, 1) : h.from(1);
-  const Resets resets{a.resets, a.steps, a.batch};
+  const Resets resets = layer.resets(a.resets);
   set_back(h, resets, 1, stream);
-  const Units<T, V> units{layer.hidden, a.chunks, all, masters};
-  const Product<T> product = product_of(a.w, a.values, rows, layer.shape, stream);
+  const Units<T> units{layer.hidden, a.chunks, all, masters};
+  const Product<T> product = layer.multiply(a.w, a.values, rows);
   pack(transfer(a.x, rows, 0, all, 0, rows, a.steps, a.batch), stream);
   run(ForwardChunks<T, V>{product, units, a.bias, h, c, a.h0 != nullptr, resets, y}, 4 * a.steps,
       product.shared(), stream);
@@ -252,16 +215,16 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
     return take_steps<T>(stream, steps, features, layer.shape);
   };
   const Steps<T> all = take(a.steps, rows), h = layer.read_states(a.h0, a.h);
-  const Resets resets{a.resets, a.steps, a.batch};
+  const Resets resets = layer.resets(a.resets);
   set_back(h, resets, a.steps, stream);
-  const Units<T, V> units{hidden, a.chunks, all, take(a.steps, kMasters * a.chunks)};
+  const Units<T> units{hidden, a.chunks, all, take(a.steps, kMasters * a.chunks)};
   const Steps<T> dh = layer.take(a.steps, 1), carried = layer.take(1, 1), dh0 = layer.take(1, 1);
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
-  const Product<T> product = product_of(a.wt, values, hidden, layer.shape, stream);
+  const Product<T> product = layer.multiply(a.wt, values, hidden);
   pack(transfer(a.saved, rows, 0, all, 0, rows, a.steps, a.batch), stream);
   pack(layer.all(dh, a.dh, 1, a.steps), stream);
   layer.set_first(carried, a.dc_n);
-  launch(find_masters<T, V>, units.threads(a.steps), stream, units, a.steps);
+  launch(find_masters<T>, units.threads(a.steps), stream, units, a.steps);
   const BackwardChunks<T, V> program{product,
                                      units,
                                      dh,
@@ -276,12 +239,8 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
   if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
   if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
   if (a.dx) unpack(transfer(a.dx, rows, 0, all, 0, rows, a.steps, a.batch), stream);
-  sum_over_columns(all, a.steps, rows, a.dbias, stream);
-  if (a.dvalues == nullptr) return;
-  const int64_t first = a.h0 ? 0 : 1;
-  sum_over_panels(link_sums_of(a.w, layer.shape, all.at(first), h.at(first),
-                               Panelled{(a.steps - first) * layer.shape.panels}, a.dvalues, stream),
-                  layer.shape, false, stream);
+  layer.sum_columns(all, a.steps, rows, a.dbias);
+  if (a.dvalues) layer.multiply_links(a.w, all, h, a.h0 ? 0 : 1, a.dvalues);
 }
 
 }  // namespace

@@ -25,12 +25,6 @@
 namespace sparse_engine::cuda {
 namespace {
 
-template <int V, typename T>
-__device__ void add(Vec<T, V>& vec, T number) {
-#pragma unroll
-  for (int v = 0; v < V; ++v) vec.at[v] += number;
-}
-
 // A cell with gates, as cells/gated.h describes one. Its rows hold what it saves but for c, and
 // then the gradients of u, behind which are those of v for the gates that are not shared.
 template <class Cell>
@@ -98,64 +92,38 @@ struct ForwardSteps {
   }
 
   __device__ void operator()(int64_t phase) const {
-    const int t = static_cast<int>(phase / kPhases), part = static_cast<int>(phase % kPhases);
-    const int64_t units = product.units;
+    const int64_t t = phase / kPhases, part = phase % kPhases, units = product.units;
     const int panels = time.panels_at(t);
-    A* const from = (Cell::kHasMemory ? c : h).at(t).data;
-    A* const to = kProjects ? unprojected.data : y.at(t).data;
-    // Writes h for step t + 1, with zeros where an episode begins.
-    const auto beginning_at = [&](int64_t step, int64_t panel, int column) {
-      return resets.template beginning<V>(step, static_cast<int>(panel) * time.width + column);
-    };
-    const auto hand_on = [&](int64_t unit, unsigned beginning, Vec<T, V> next) {
+    // Of an output, zeros where an episode begins are handed on.
+    const auto hand_on = [&](int64_t unit, Column n, T next) {
+      y(t, unit, n) = kept_as<A>(next);
       if (!resets.exist()) return;
-      Resets::set_back(beginning, next);
-      store<V>(h.at(t + 1).data + unit, next);
+      resets.set_back(t + 1, n, next);
+      h(t + 1, unit, n) = kept_as<A>(next);
     };
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
-      const Place<R> place(unit, units, panel, column, time.width);
-      Vec<T, V> rows[R] = {}, next;
-      A* const own = gates.at(t).data + place.first_row;
+    const auto step = [&](int64_t unit, Column n, T(&u)[G]) {
+      T rows[R] = {}, carried = computed((Cell::kHasMemory ? c : h)(t, unit, n));
 #pragma unroll
       for (int g = 0; g < G; ++g) {
-        rows[g] = load<V>(own + g * place.row_stride);
-        const T offset = bias ? bias[g * units + unit] : T(0);
-        // Cells with a c only look at the sum of both contributions, which takes fewer registers.
-        if constexpr (Cell::kHasMemory) {
-#pragma unroll
-          for (int v = 0; v < V; ++v) u[g].at[v] += rows[g].at[v], rows[g].at[v] = 0;
-        }
-        add<V>(u[g], offset);
+        rows[g] = computed(gates(t, g * units + unit, n));
+        if (bias) u[g] += bias[g * units + unit];
       }
-      Vec<T, V> carried = load<V>(from + place.unit);
-      if (Cell::kHasMemory) Resets::set_back(beginning_at(t, panel, column), carried);
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        T row[R], sum[G];
-#pragma unroll
-        for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
-#pragma unroll
-        for (int g = 0; g < G; ++g) sum[g] = u[g].at[v];
-        next.at[v] = cell.forward(row, sum, carried.at[v]);
-#pragma unroll
-        for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
-      }
-      store<V>(to + place.unit, next);
-      if (!kProjects) hand_on(place.unit, beginning_at(t + 1, panel, column), next);
-      if (Cell::kHasMemory) store<V>(from + c.step_stride() + place.unit, carried);
+      if (Cell::kHasMemory) resets.set_back(t, n, carried);
+      const T next = cell.forward(rows, u, carried);
+      if (kProjects)
+        unprojected(0, unit, n) = kept_as<A>(next);
+      else
+        hand_on(unit, n, next);
+      if (Cell::kHasMemory) c(t + 1, unit, n) = kept_as<A>(carried);
       if constexpr (Cell::kSaves)
 #pragma unroll
-        for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
+        for (int r = 0; r < R; ++r) gates(t, r * units + unit, n) = kept_as<A>(rows[r]);
     };
     if constexpr (kProjects)
       if (part >= 2)
         return projection.template phase<V, 1>(
             part - 2, unprojected.at(0), Extent{panels, panels},
-            [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-              const Place<1> place(unit, projection.units, panel, column, time.width);
-              store<V>(y.at(t).data + place.unit, sums[0]);
-              hand_on(place.unit, beginning_at(t + 1, panel, column), sums[0]);
-            });
+            [&](int64_t unit, Column n, T(&sum)[1]) { hand_on(unit, n, sum[0]); });
     product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
                                  step);
   }
@@ -186,72 +154,44 @@ struct BackwardSteps {
 
   __device__ void operator()(int64_t phase) const {
     const int64_t t = steps - 1 - phase / kPhases, part = phase % kPhases;
-    const int64_t outputs = product.units, units = kProjects ? gates.features / R : outputs;
-    const auto before_sequence = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-      if (Cell::kCarries && !Cell::kHasMemory) {
-        const Vec<T, V> rest = load<V>(carried.at(0).row(panel, unit) + column);
-        for (int v = 0; v < V; ++v) sums[0].at[v] += rest.at[v];
-      }
-      store<V>(dh0.at(0).row(panel, unit) + column, sums[0]);
-    };
-    const Panels<A> upstream = dh.at(t);
-    const int64_t own_step = t < 0 ? 0 : t;  // before the sequence, all panels of the first step
-    const int panels = time.panels_at(own_step), columns = static_cast<int>(time.columns(own_step));
+    const int64_t units = gates.features / R;
+    // Before the sequence, all panels of the first step.
+    const int panels = time.panels_at(t < 0 ? 0 : t);
     // `dm` is the gradient of the unit's output. Of columns that have ended, all that was saved and
     // comes from outside is zero; what they carry is the gradient of their last c.
-    const auto step = [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& dm) {
-      Vec<T, V> rows[R] = {}, carry = {};
-      const Place<R> place(unit, units, panel, column, time.width);
-      const int64_t n = panel * time.width + column;
-      Vec<T, V> before = load<V>(state.at(t).data + place.unit);
+    const auto step = [&](int64_t unit, Column n, T dm) {
+      T rows[R] = {}, carry = 0, before = computed(state(t, unit, n));
+      const T now = computed(state(t + 1, unit, n));
       resets.set_back(t, n, before);
-      const Vec<T, V> now = load<V>(state.at(t + 1).data + place.unit);
-      A* const own = gates.at(t).data + place.first_row;
-      const int running = columns - static_cast<int>(panel) * time.width - column;
-      A* const carry_at = carried.data + place.unit;
-      if (Cell::kCarries) carry = load<V>(carry_at);
+      if (Cell::kCarries) carry = computed(carried(0, unit, n));
       if constexpr (Cell::kSaves)
 #pragma unroll
-        for (int r = 0; r < R; ++r) rows[r] = load<V>(own + r * place.row_stride);
-      if constexpr (kProjects) {
-        Vec<T, V> output;
-#pragma unroll
-        for (int v = 0; v < V; ++v) output.at[v] = cell.output(rows[R - 1].at[v], now.at[v]);
-        store<V>(unprojected.at(t).data + place.unit, output);
-      }
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        T row[R];
-#pragma unroll
-        for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
-        if (!Cell::kHasMemory || v < running)
-          cell.backward(row, dm.at[v], before.at[v], now.at[v], carry.at[v]);
-#pragma unroll
-        for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
-      }
+        for (int r = 0; r < R; ++r) rows[r] = computed(gates(t, r * units + unit, n));
+      if constexpr (kProjects) unprojected(t, unit, n) = kept_as<A>(cell.output(rows[R - 1], now));
+      if (!Cell::kHasMemory || time.running_at(t, n)) cell.backward(rows, dm, before, now, carry);
       resets.set_back(t, n, carry);
-      if (Cell::kCarries) store<V>(carry_at, carry);
+      if (Cell::kCarries) carried(0, unit, n) = kept_as<A>(carry);
 #pragma unroll
-      for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
+      for (int r = 0; r < R; ++r) gates(t, r * units + unit, n) = kept_as<A>(rows[r]);
     };
     if constexpr (kProjects)
       if (part >= 2)
         return projection.template phase<V, 1>(
-            part - 2, upstream, Extent{panels, panels},
-            [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-              step(unit, panel, column, sums[0]);
-            });
-    const auto finish = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-      resets.set_back(t + 1, panel * time.width + column, sums[0]);
-      if (t < 0) return before_sequence(unit, panel, column, sums);
-      A* const at = upstream.data + Place<1>(unit, outputs, panel, column, time.width).unit;
-      const Vec<T, V> outside = load<V>(at);
-#pragma unroll
-      for (int v = 0; v < V; ++v) sums[0].at[v] += outside.at[v];
+            part - 2, dh.at(t), Extent{panels, panels},
+            [&](int64_t unit, Column n, T(&sum)[1]) { step(unit, n, sum[0]); });
+    const auto finish = [&](int64_t unit, Column n, T(&sum)[1]) {
+      resets.set_back(t + 1, n, sum[0]);
+      if (t < 0) {
+        if (Cell::kCarries && !Cell::kHasMemory) sum[0] += computed(carried(0, unit, n));
+        dh0(0, unit, n) = kept_as<A>(sum[0]);
+        return;
+      }
+      A& outside = dh(t, unit, n);
+      sum[0] += computed(outside);
       if constexpr (kProjects)
-        store<V>(at, sums[0]);
+        outside = kept_as<A>(sum[0]);
       else
-        step(unit, panel, column, sums[0]);
+        step(unit, n, sum[0]);
     };
     const Extent extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0};
     product.template phase<V, 1>(part, gates.at(t + 1), extent, finish);
@@ -273,10 +213,10 @@ template <class Cell, typename T, typename A>
 void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& layer,
                  const Steps<A>& gates, const Steps<A>& h, const Steps<A>& c, const Steps<A>& y,
                  bool has_initial) {
-  const Resets resets{a.resets, layer.steps, layer.shape.columns};
+  const Resets resets = layer.resets(a.resets);
   set_back(h, resets, 1, layer.stream);
   const bool projected = a.projection.w.ptr != nullptr;
-  const Product<A> product = product_on<A>(a.w, a.values, layer.hidden, layer.shape, layer.stream);
+  const Product<A> product = layer.multiply(a.w, a.values, layer.hidden);
   const Product<A> projection = layer.project(a.projection);
   const Steps<A> unprojected = projected ? layer.take(1, 1) : Steps<A>{};
   with_vector<A>(layer.shape, [&](auto vector) {
@@ -305,7 +245,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
                   const Outside<A>& outside) {
   const Stream& stream = layer.stream;
   const int64_t steps = layer.steps;
-  const Resets resets{a.resets, steps, layer.shape.columns};
+  const Resets resets = layer.resets(a.resets);
   const Layer<A> outputs = layer.with_units(a.w.cols);
   const bool projected = a.projection.w.ptr != nullptr;
   const Steps<A> dh = outputs.take(steps, 1), dh0 = outputs.take(1, 1), carried = layer.take(1, 1);
@@ -316,7 +256,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
   else
     layer.set_first(carried, nullptr);
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
-  const Product<A> product = product_on<A>(a.wt, values, a.wt.rows, layer.shape, stream);
+  const Product<A> product = layer.multiply(a.wt, values, a.wt.rows);
   const Product<A> projection = layer.project_back(a.projection);
   with_vector<A>(layer.shape, [&](auto vector) {
     with_projection<Cell>(projected, [&](auto projects) {
@@ -330,7 +270,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
   if (outside.dh0) unpack(outputs.all(dh0, outside.dh0, 1, 1), stream);
   if constexpr (Cell::kHasMemory)
     if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
-  layer.sum_columns(gates, a.w.rows, a.dbias);
+  layer.sum_columns(gates, steps, a.w.rows, a.dbias);
   set_back(h, resets, steps, stream);
   if (a.dvalues) layer.multiply_links(a.w, gates, h, outside.h0 ? 0 : 1, a.dvalues);
   if (a.dprojection) layer.multiply_links(a.projection.w, dh, unprojected, 0, a.dprojection);

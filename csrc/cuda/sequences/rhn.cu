@@ -70,43 +70,29 @@ struct ForwardLevels {
     const int64_t k = phase / 2, t = k / levels.depth, l = k % levels.depth;
     const Product<T> product = levels.products[l];
     const int64_t units = product.units, at_step = l * steps + t;
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[R]) {
-      const auto at = [&](const Panels<T>& panels, int r = 0) {
-        return panels.row(panel, r * units + unit) + column;
-      };
-      const Vec<T, V> before = load<V>(at(state.at(0)));
-      Vec<T, V> after, seen;
+    const auto step = [&](int64_t unit, Column n, T(&u)[R]) {
+      T kept[R + 1];
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        const Vec<T, V> given = l < fed ? load<V>(at(x.at(at_step), r)) : Vec<T, V>{};
-        const T offset = bias ? bias[(l * R + r) * units + unit] : T(0);
-#pragma unroll
-        for (int v = 0; v < V; ++v) u[r].at[v] += given.at[v] + offset;
+        if (l < fed) u[r] += x(at_step, r * units + unit, n);
+        if (bias) u[r] += bias[(l * R + r) * units + unit];
       }
-      const Vec<T, V> factor = mask.data ? load<V>(at(mask.at(0))) : Vec<T, V>{};
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        T of_u[R], kept[R + 1];
-#pragma unroll
-        for (int r = 0; r < R; ++r) of_u[r] = u[r].at[v];
-        after.at[v] = Cell::template forward<ScalarMath<T>>(of_u, before.at[v], kept);
-        seen.at[v] = mask.data ? factor.at[v] * after.at[v] : after.at[v];
-#pragma unroll
-        for (int r = 0; r < R; ++r) u[r].at[v] = kept[r];
-      }
+      const T before = state(0, unit, n);
+      T after = Cell::template forward<ScalarMath<T>>(u, before, kept);
+      T seen = mask.data ? mask(0, unit, n) * after : after;
       if (l + 1 == levels.depth) {
-        store<V>(at(y.at(t)), after);
-        resets.set_back(t + 1, panel * y.width + column, after);
-        resets.set_back(t + 1, panel * y.width + column, seen);
+        y(t, unit, n) = after;
+        resets.set_back(t + 1, n, after);
+        resets.set_back(t + 1, n, seen);
       }
-      store<V>(at(state.at(0)), after);
-      store<V>(at(masked.at((k + 1) % 2)), seen);
+      state(0, unit, n) = after;
+      masked((k + 1) % 2, unit, n) = seen;
       if (saved.data == nullptr) return;
 #pragma unroll
-      for (int r = 0; r < R; ++r) store<V>(at(saved.at(at_step), r), u[r]);
-      store<V>(at(saved.at(at_step), R), before);
+      for (int r = 0; r < R; ++r) saved(at_step, r * units + unit, n) = kept[r];
+      saved(at_step, R * units + unit, n) = before;
     };
-    product.template phase<V, R>(phase % 2, masked.at(k % 2), true, step);
+    product.template phase<V, R>(phase % 2, masked.at(k % 2), product.extent(true), step);
   }
 };
 
@@ -128,9 +114,7 @@ struct BackwardLevels {
   __device__ int64_t level_at(int64_t phase) const { return levels.depth * steps - 1 - phase / 2; }
   // The gradient comes from the level behind.
   __device__ int64_t from(int64_t phase) const { return (level_at(phase) + 1) % levels.depth; }
-  __device__ Panels<T> du(int64_t k) const {
-    return saved.at(k % levels.depth * steps + k / levels.depth);
-  }
+  __device__ int64_t row_of(int64_t k) const { return k % levels.depth * steps + k / levels.depth; }
 
   __device__ bool needed(int64_t phase) const {
     return phase % 2 == 0 || levels.has_second_phase(from(phase));
@@ -140,47 +124,32 @@ struct BackwardLevels {
     const int64_t k = level_at(phase);
     const bool is_last = k + 1 == levels.depth * steps, is_output = (k + 1) % levels.depth == 0;
     const Product<T> product = levels.products[from(phase)];
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&ds)[1]) {
-      const auto at = [&](const Panels<T>& panels, int r = 0) {
-        return panels.row(panel, r * product.units + unit) + column;
-      };
-      const Vec<T, V> factor = mask.data ? load<V>(at(mask.at(0))) : Vec<T, V>{};
-      const bool adds = is_output && k >= 0;
-      const Vec<T, V> upstream = adds ? load<V>(at(dy.at(k / levels.depth))) : Vec<T, V>{};
-      Vec<T, V> past = load<V>(at(carried.at(0)));
+    const int64_t units = product.units, own = row_of(k);
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
+      T ds = sum[0], past = carried(0, unit, n);
       if (is_output) {
-        const int64_t t = (k + 1) / levels.depth, n = panel * dy.width + column;
-        resets.set_back(t, n, ds[0]);
+        const int64_t t = (k + 1) / levels.depth;
+        resets.set_back(t, n, ds);
         resets.set_back(t, n, past);
       }
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        if (mask.data) ds[0].at[v] *= factor.at[v];
-        ds[0].at[v] += past.at[v] + upstream.at[v];
+      const T factor = mask.data ? mask(0, unit, n) : T(1);
+      ds = factor * ds + past;
+      if (is_output && k >= 0) ds += dy(k / levels.depth, unit, n);
+      T& carry = carried(0, unit, n);
+      if (k < 0) {
+        carry = ds;
+        return;
       }
-      if (k < 0) return store<V>(at(carried.at(0)), ds[0]);
-
-      const Panels<T> own = du(k);
-      Vec<T, V> rows[R], before = load<V>(at(own, R));
+      T kept[R + 1], of_u[R];
 #pragma unroll
-      for (int r = 0; r < R; ++r) rows[r] = load<V>(at(own, r));
+      for (int r = 0; r <= R; ++r) kept[r] = saved(own, r * units + unit, n);
+      carry = Cell::template backward<ScalarMath<T>>(kept, ds, of_u);
 #pragma unroll
-      for (int v = 0; v < V; ++v) {
-        T kept[R + 1], of_u[R];
-#pragma unroll
-        for (int r = 0; r < R; ++r) kept[r] = rows[r].at[v];
-        kept[R] = before.at[v];
-        past.at[v] = Cell::template backward<ScalarMath<T>>(kept, ds[0].at[v], of_u);
-        if (mask.data) before.at[v] *= factor.at[v];
-#pragma unroll
-        for (int r = 0; r < R; ++r) rows[r].at[v] = of_u[r];
-      }
-#pragma unroll
-      for (int r = 0; r < R; ++r) store<V>(at(own, r), rows[r]);
-      store<V>(at(own, R), before);
-      store<V>(at(carried.at(0)), past);
+      for (int r = 0; r < R; ++r) saved(own, r * units + unit, n) = of_u[r];
+      saved(own, R * units + unit, n) = factor * kept[R];
     };
-    product.template phase<V, 1>(phase % 2, is_last ? dy.at(0) : du(k + 1), !is_last, step);
+    product.template phase<V, 1>(phase % 2, is_last ? dy.at(0) : saved.at(row_of(k + 1)),
+                                 product.extent(!is_last), step);
   }
 };
 
@@ -208,13 +177,13 @@ void forward(const RhnForward<T>& a, const Layer<T>& layer) {
   constexpr int R = Cell::kBlocks;
   const Stream& stream = layer.stream;
   const Levels<T> levels = levels_of<T>(a.depth, stream, [&](int64_t l) {
-    return product_of(a.levels[l].w, a.levels[l].values, layer.hidden, layer.shape, stream);
+    return layer.multiply(a.levels[l].w, a.levels[l].values, layer.hidden);
   });
   const Steps<T> x = layer.take(a.fed * a.steps, R), mask = read_mask(layer, a.mask);
   const Steps<T> state = layer.take(1, 1), masked = layer.take(2, 1), y = layer.take(a.steps, 1);
   const Steps<T> saved = a.saved ? layer.take(a.depth * a.steps, R + 1) : Steps<T>{};
   for (int64_t l = 0; l < a.fed; ++l) pack(of_level(layer, x, a.x, R, a.fed, l), stream);
-  const Resets resets{a.resets, a.steps, a.batch};
+  const Resets resets = layer.resets(a.resets);
   layer.set_first(state, a.s0);
   set_back(state, resets, 1, stream);
   run_each(Masked<T>{mask.data, state.data, masked.data}, state.step_stride(), stream);
@@ -236,7 +205,7 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
   const Levels<T> levels = levels_of<T>(a.depth, stream, [&](int64_t l) {
     const RhnLevel<T>& level = a.levels[l];
     const T* values = in_order(level.values, level.permutation, level.w.nnz(), stream);
-    return product_of(level.wt, values, hidden, layer.shape, stream);
+    return layer.multiply(level.wt, values, hidden);
   });
   const Steps<T> saved = layer.take(a.depth * a.steps, R + 1), dy = layer.take(a.steps, 1);
   const Steps<T> mask = read_mask(layer, a.mask), carried = layer.take(1, 1);
@@ -246,7 +215,7 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
   layer.set_first(carried, nullptr);
   with_vector<T>(layer.shape, [&](auto vector) {
     const BackwardLevels<T, vector, Cell> program{
-        levels, a.steps, saved, dy, mask, carried, {a.resets, a.steps, a.batch}};
+        levels, a.steps, saved, dy, mask, carried, layer.resets(a.resets)};
     run(program, 2 * (a.depth * a.steps + (a.ds0 ? 1 : 0)), levels.shared, stream);
   });
   if (a.ds0) unpack(layer.all(carried, a.ds0, 1, 1), stream);
@@ -255,12 +224,10 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
   T* dvalues = a.dvalues;
   for (int64_t l = 0; l < a.depth; ++l) {
     const Steps<T> own = saved.from(l * a.steps);
-    sum_over_columns(own, a.steps, R * hidden, a.dbias + l * R * hidden, stream);
+    layer.sum_columns(own, a.steps, R * hidden, a.dbias + l * R * hidden);
     if (a.dvalues == nullptr) continue;
     const Csr& w = a.levels[l].w;
-    sum_over_panels(link_sums_of(w, layer.shape, own.at(0), own.from_row(R * hidden).at(0),
-                                 Panelled{a.steps * layer.shape.panels}, dvalues, stream),
-                    layer.shape, false, stream);
+    layer.multiply_links(w, own, own.from_row(R * hidden), 0, dvalues);
     dvalues += w.nnz();
   }
 }

@@ -58,7 +58,9 @@ struct TakeLast {
     const int64_t n = i / states.features, feature = i % states.features;
     const int64_t end =
         first_where(0, steps, [&](int64_t t) { return running.columns(t, batch) <= n; });
-    to[i] = states.at(end - 1).row(n / states.width, feature)[n % states.width];
+    const int panel = static_cast<int>(n / states.width),
+              column = static_cast<int>(n % states.width);
+    to[i] = states(end - 1, feature, {panel, column});
   }
 };
 
@@ -66,31 +68,15 @@ struct TakeLast {
 struct Resets {
   const bool* begins = nullptr;  // [steps, batch], on the device, or null: nowhere
   int64_t steps = 0, batch = 0;
+  int width = 1;  // of a panel
 
   __host__ __device__ bool exist() const { return begins != nullptr; }
-  __device__ bool at(int64_t t, int n) const {
-    return t < steps && n < batch && begins[t * batch + n];
-  }
-  // Returns a bit for each of V columns from n on: whether an episode begins there at step t. The
-  // bits take one register, where t and n would take several until the numbers are computed.
-  template <int V>
-  __device__ unsigned beginning(int64_t t, int n) const {
-    unsigned found = 0;
-    if (!exist()) return found;
-#pragma unroll
-    for (int v = 0; v < V; ++v) found |= static_cast<unsigned>(at(t, n + v)) << v;
-    return found;
-  }
-  // Zeros in such columns.
-  template <typename T, int V>
-  static __device__ void set_back(unsigned beginning, Vec<T, V>& numbers) {
-#pragma unroll
-    for (int v = 0; v < V; ++v)
-      if (beginning >> v & 1) numbers.at[v] = T(0);
-  }
-  template <typename T, int V>
-  __device__ void set_back(int64_t t, int n, Vec<T, V>& numbers) const {
-    set_back(beginning<V>(t, n), numbers);
+  // Sets a number of a column to zero if an episode begins there at step t.
+  template <typename T>
+  __device__ void set_back(int64_t t, Column n, T& number) const {
+    if (!exist() || t < 0 || t >= steps) return;
+    const int64_t column = int64_t{n.panel} * width + n.at;
+    if (column < batch && begins[t * batch + column]) number = T{};
   }
 };
 
@@ -100,9 +86,10 @@ struct SetBack {
   Steps<A> states;
   Resets resets;
   __device__ void operator()(int64_t i) const {
-    const int64_t t = i / states.step_stride(), in_step = i % states.step_stride();
-    const int64_t panel = in_step / (states.features * states.width);
-    if (resets.at(t, panel * states.width + i % states.width)) states.data[i] = A{};
+    const int64_t t = i / states.step_stride(), panel = i / (states.features * states.width);
+    resets.set_back(t,
+                    {static_cast<int>(panel % states.panels), static_cast<int>(i % states.width)},
+                    states.data[i]);
   }
 };
 

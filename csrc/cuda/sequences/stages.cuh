@@ -5,7 +5,7 @@
 //   of_step(): how many there are;
 //   has_second_phase(): whether they take a second phase each;
 //   stage(phase, t, m, before, keep): one of the two phases of stage m of step t, from the states
-//     before it. Calls keep(unit, panel, column, before, kept, after) for each unit that it
+//     before it. Calls keep(unit, n, before, kept, after) for each column of a unit that it
 //     completes, where `kept` is what the backward pass needs beside the states.
 #pragma once
 
@@ -31,16 +31,14 @@ struct ForwardStages {
 
   __device__ void operator()(int64_t phase) const {
     const int64_t count = stages.of_step(), t = phase / 2 / count, m = phase / 2 % count;
-    const Panels<T> before = m == 0 ? h.at(t) : between.at(m % 2);
     const bool is_last = m + 1 == count;
-    const Panels<T> after = is_last ? y.at(t) : between.at((m + 1) % 2);
-    stages.stage(phase % 2, t, m, before,
-                 [&](int64_t unit, int64_t panel, int column, const Vec<T, V>&, const Vec<T, V>&,
-                     Vec<T, V> next) {
-                   store<V>(after.row(panel, unit) + column, next);
+    const Steps<T> after = is_last ? y.from(t) : between.from((m + 1) % 2);
+    stages.stage(phase % 2, t, m, m == 0 ? h.from(t) : between.from(m % 2),
+                 [&](int64_t unit, Column n, T, T, T next) {
+                   after(0, unit, n) = next;
                    if (!is_last || !resets.exist()) return;
-                   resets.set_back(t + 1, panel * h.width + column, next);
-                   store<V>(h.at(t + 1).row(panel, unit) + column, next);
+                   resets.set_back(t + 1, n, next);
+                   h(t + 1, unit, n) = next;
                  });
   }
 };
@@ -77,12 +75,11 @@ struct BackwardStages {
     const int64_t count = back.stages.of_step(), m = phase / 2;
     if (m >= count) return back(phase % 2, t, 2 * count - 1 - m);
     const StagesOfStep<T>& own = back.own;
-    back.stages.stage(phase % 2, t, m, m == 0 ? h.at(t) : own.states.at(m),
-                      [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& before,
-                          const Vec<T, V>& kept, const Vec<T, V>& after) {
-                        if (m == 0) store<V>(own.states.at(0).row(panel, unit) + column, before);
-                        store<V>(own.kept.at(m).row(panel, unit) + column, kept);
-                        store<V>(own.states.at(m + 1).row(panel, unit) + column, after);
+    back.stages.stage(phase % 2, t, m, m == 0 ? h.from(t) : own.states.from(m),
+                      [&](int64_t unit, Column n, T before, T kept, T after) {
+                        if (m == 0) own.states(0, unit, n) = before;
+                        own.kept(m, unit, n) = kept;
+                        own.states(m + 1, unit, n) = after;
                       });
   }
 };

@@ -16,7 +16,6 @@ namespace {
 template <typename T>
 struct Drive {
   static constexpr int kSums = 2, kInFlight = 1;
-  static constexpr bool kOfLinks = false;
 
   Synapses<T> synapses;
   Panels<T> x;
@@ -29,24 +28,22 @@ struct Drive {
     };
 
     Synapses<T> s;
-    const T* x;
-    int stride;
+    Rows<T> x;
 
     __device__ Link load(int64_t link, int source) const {
-      return {s.weight[link], s.mu[link], s.sigma[link], s.erev[link],
-              load_kept<V>(x + int64_t{source} * stride)};
+      return {s.weight[link], s.mu[link], s.sigma[link], s.erev[link], x.template load<V>(source)};
     }
-    __device__ void add(const Link& of, Vec<T, V> (&sums)[2]) const {
+    __device__ void add(const Link& of, T (&sums)[2][V]) const {
 #pragma unroll
       for (int v = 0; v < V; ++v)
-        Synapse::add<ScalarMath<T>>(sums[0].at[v], sums[1].at[v], of.potential.at[v], of.weight,
-                                    of.mu, of.sigma, of.erev);
+        Synapse::add<ScalarMath<T>>(sums[0][v], sums[1][v], of.potential.at[v], of.weight, of.mu,
+                                    of.sigma, of.erev);
     }
   };
 
   template <int V>
   __device__ Of<V> of(int64_t, int64_t panel, int column) const {
-    return {synapses, x.row(panel, 0) + column, static_cast<int>(x.row_stride)};
+    return {synapses, x.rows(panel, column)};
   }
 };
 
@@ -58,17 +55,17 @@ struct SynapsesBack {
   const T* push;               // [nnz], W sigma
 };
 
-// The gradient of a source's potential x, from those of its targets' currents and conductances.
+// Their terms: a source's own potential x, and the gradients of its targets' currents and
+// conductances.
 template <typename T>
-struct DriveBack {
-  static constexpr int kSums = 1, kInFlight = 1;
-  static constexpr bool kOfLinks = false;
+struct BackTerms {
+  static constexpr int kInFlight = 1;
 
   SynapsesBack<T> synapses;
   Panels<T> x, dcurrent, dconductance;
 
   template <int V>
-  struct Of {
+  struct Both {
     struct Link {
       T mu, sigma, erev, push;
       Vec<T, V> di, dg;
@@ -76,63 +73,71 @@ struct DriveBack {
 
     SynapsesBack<T> s;
     Vec<T, V> potential;
-    const T *dcurrent, *dconductance;
-    int stride;
+    Rows<T> dcurrent, dconductance;
 
     __device__ Link load(int64_t link, int target) const {
       return {s.mu[link],
               s.sigma[link],
               s.erev[link],
               s.push[link],
-              load_kept<V>(dcurrent + int64_t{target} * stride),
-              load_kept<V>(dconductance + int64_t{target} * stride)};
+              dcurrent.template load<V>(target),
+              dconductance.template load<V>(target)};
     }
-    __device__ void add(const Link& of, Vec<T, V> (&sums)[1]) const {
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        T of_link[4] = {};
-        sums[0].at[v] +=
-            of.push * Synapse::backward<ScalarMath<T>>(of_link, potential.at[v], of.di.at[v],
-                                                       of.dg.at[v], of.mu, of.sigma, of.erev);
-      }
+    // The gradient of the potential but for `push`; adds to those of the link but for factors that
+    // stay the same.
+    __device__ T back(const Link& of, int v, T (&of_link)[4]) const {
+      return Synapse::backward<ScalarMath<T>>(of_link, potential.at[v], of.di.at[v], of.dg.at[v],
+                                              of.mu, of.sigma, of.erev);
     }
   };
 
-  template <int V>
-  __device__ Of<V> of(int64_t source, int64_t panel, int column) const {
-    return {synapses, load<V>(x.row(panel, source) + column), dcurrent.row(panel, 0) + column,
-            dconductance.row(panel, 0) + column, static_cast<int>(dcurrent.row_stride)};
+ protected:
+  template <class Of>
+  __device__ Of terms_of(int64_t source, int64_t panel, int column) const {
+    constexpr int V = sizeof(Of::potential) / sizeof(T);
+    return {{synapses, load<V>(x.row(panel, source) + column), dcurrent.rows(panel, column),
+             dconductance.rows(panel, column)}};
   }
 };
 
-// What the gradients of a link consist of, but for factors that stay the same.
+// The gradient of a source's potential.
 template <typename T>
-struct LinkBack {
-  static constexpr int kSums = 4, kGathered = 2, kInFlight = 1, kBlocks = 2;
-
-  SynapsesBack<T> synapses;
-  Panels<T> x, dcurrent, dconductance;
-
-  __device__ const T* own(int64_t panel, int64_t source) const { return x.row(panel, source); }
+struct DriveBack : BackTerms<T> {
+  static constexpr int kSums = 1;
 
   template <int V>
-  struct Link {
-    T mu, sigma, erev;
-    Vec<T, V> di, dg;
-  };
-
-  template <int V>
-  __device__ Link<V> load(int64_t link, int64_t panel, int target, int column) const {
-    return {synapses.mu[link], synapses.sigma[link], synapses.erev[link],
-            load_kept<V>(dcurrent.row(panel, target) + column),
-            load_kept<V>(dconductance.row(panel, target) + column)};
-  }
-  template <int V>
-  __device__ void add(const Link<V>& of, const Vec<T, V>& potential, T (&sums)[4]) const {
+  struct Of : BackTerms<T>::template Both<V> {
+    __device__ void add(const typename Of::Link& of, T (&sums)[1][V]) const {
 #pragma unroll
-    for (int v = 0; v < V; ++v)
-      Synapse::backward<ScalarMath<T>>(sums, potential.at[v], of.di.at[v], of.dg.at[v], of.mu,
-                                       of.sigma, of.erev);
+      for (int v = 0; v < V; ++v) {
+        T of_link[4] = {};
+        sums[0][v] += of.push * this->back(of, v, of_link);
+      }
+    }
+  };
+  template <int V>
+  __device__ Of<V> of(int64_t source, int64_t panel, int column) const {
+    return this->template terms_of<Of<V>>(source, panel, column);
+  }
+};
+
+// The gradients of a link.
+template <typename T>
+struct LinkBack : BackTerms<T> {
+  static constexpr int kSums = 4, kGathered = 2;
+
+  template <int V>
+  struct Of : BackTerms<T>::template Both<V> {
+    __device__ void add(const typename Of::Link& of, T* sums) const {
+      T of_link[4] = {sums[0], sums[1], sums[2], sums[3]};
+#pragma unroll
+      for (int v = 0; v < V; ++v) this->back(of, v, of_link);
+      for (int i = 0; i < 4; ++i) sums[i] = of_link[i];
+    }
+  };
+  template <int V>
+  __device__ Of<V> of(int64_t source, int64_t panel, int column) const {
+    return this->template terms_of<Of<V>>(source, panel, column);
   }
 };
 

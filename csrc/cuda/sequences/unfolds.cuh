@@ -64,48 +64,35 @@ struct Unfolds {
   __device__ bool has_second_phase() const { return product.has_second_phase(); }
 
   __device__ T rate_of(int64_t unit) const { return rate ? rate[unit] : T(0); }
-  __device__ Vec<T, V> length(int64_t t, int64_t panel, int column) const {
-    return load<V>(dt.at(t).row(panel, 0) + column);
-  }
-
   // What stage m of step t reads, or with m = of_step() the next step.
-  __device__ Panels<T> read_by(int64_t t, int64_t m) const {
-    return m == 0 ? read.at(t) : m == of_step() ? read.at(t + 1) : between.at(m % places);
+  __device__ Steps<T> read_by(int64_t t, int64_t m) const {
+    return m == 0 ? read.from(t) : m == of_step() ? read.from(t + 1) : between.from(m % places);
   }
 
   // Keeps what drives the state.
   template <class Keep>
-  __device__ void stage(int64_t phase, int64_t t, int64_t m, const Panels<T>& before,
+  __device__ void stage(int64_t phase, int64_t t, int64_t m, const Steps<T>& before,
                         const Keep& keep) const {
     const bool is_first = method.is_first(m), is_last = method.is_last(m);
     const T weight = method.weight(m), node = method.next_node(m);
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-      T* start_at = start.at(0).row(panel, unit) + column;
-      T* end_at = end.at(0).row(panel, unit) + column;
-      const Vec<T, V> h = load<V>(before.row(panel, unit) + column);
-      const Vec<T, V> held = load<V>(x.at(t).row(panel, unit) + column);
-      const Vec<T, V> from = is_first ? h : load<V>(start_at), length_of = length(t, panel, column);
-      Vec<T, V> moved = is_first ? h : load<V>(end_at), y, after;
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        y.at[v] = cell.template drive<ScalarMath<T>>(held.at[v] + sums[0].at[v]);
-        const T change = length_of.at[v] * cell.derivative(y.at[v], rate_of(unit), h.at[v]);
-        moved.at[v] += weight * change;
-        after.at[v] = is_last ? method.clipped(moved.at[v]) : from.at[v] + node * change;
-      }
+    const auto step = [&](int64_t unit, Column n, T(&sum)[1]) {
+      const T h = before(0, unit, n), from = is_first ? h : start(0, unit, n);
+      const T y = cell.template drive<ScalarMath<T>>(x(t, unit, n) + sum[0]);
+      const T change = dt(t, 0, n) * cell.derivative(y, rate_of(unit), h);
+      const T moved = (is_first ? h : end(0, unit, n)) + weight * change;
+      T after = is_last ? method.clipped(moved) : from + node * change;
       if (!is_last) {
-        if (is_first) store<V>(start_at, h);
-        store<V>(end_at, moved);
+        if (is_first) start(0, unit, n) = h;
+        end(0, unit, n) = moved;
       }
-      keep(unit, panel, column, h, y, after);
+      keep(unit, n, h, y, after);
       if constexpr (!Cell::kReadsState) {
-        if (m + 1 == of_step()) resets.set_back(t + 1, panel * x.width + column, after);
-#pragma unroll
-        for (int v = 0; v < V; ++v) after.at[v] = cell.template read<ScalarMath<T>>(after.at[v]);
-        store<V>(read_by(t, m + 1).row(panel, unit) + column, after);
+        if (m + 1 == of_step()) resets.set_back(t + 1, n, after);
+        read_by(t, m + 1)(0, unit, n) = cell.template read<ScalarMath<T>>(after);
       }
     };
-    product.template phase<V, 1>(phase, Cell::kReadsState ? before : read_by(t, m), true, step);
+    product.template phase<V, 1>(phase, (Cell::kReadsState ? before : read_by(t, m)).at(0),
+                                 product.extent(true), step);
   }
 };
 

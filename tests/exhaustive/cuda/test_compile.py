@@ -1,6 +1,7 @@
 """Every kernel compiles for real devices, without a warning, and keeps its numbers in registers.
 
-What the compiler makes of a loop over links is looked at, too: whether several are in flight.
+What the compiler makes of a loop over links is looked at, too: whether several are in flight, how
+many instructions they take, and that none of these queues with the loads.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,9 +24,15 @@ KERNELS = {
     for source in sorted((ROOT / "csrc/cuda").rglob("*.cu"))
     for name, flags in versions_of(source).items()
 }
-DEVICES = ["80", "86", "90"]
+DEVICES = ["80", "86", "90", "120"]
 # Those whose loops over links are looked at.
-LINKS = ["spmm", "sddmm", "linear", "rnn", "lstm", "ctrnn"]
+LINKS = ["spmm", "sddmm", "rnn", "lstm", "ctrnn"]
+# The most instructions for the links of a batch, in single precision with four columns to a lane,
+# by the multiply-adds of the batch. A warp with panels of 32 columns takes 16 links in it.
+STAGED, GATHERED = {16: 48}, {16: 56}
+GRADIENT = {16: 92, 64: 180}  # of one panel, and of four at once
+# What waits for the loads before it, or takes as long as many others.
+SLOW = ("S2R", "LDC", "I2F", "F2I", "MATCH", "REDUX", "VOTE", "LDL", "STL")
 FUNCTION = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<device>\d+)'.*?"
     r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
@@ -84,30 +92,58 @@ def test_compiles_for_every_device_and_spills_nothing(name, device):
     assert max(int(function["registers"]) for function in functions) <= 128
 
 
-def loops(code: str, *, may_store: bool) -> Iterator[list[str]]:
-    """The instructions of each loop up to its first multiply-add, unless another loop is there."""
+def loops(code: str) -> Iterator[list[str]]:
+    """The instructions of each loop that multiplies and adds, unless a loop in it does."""
     lines = code.splitlines()
     starts = {found["label"]: i for i, line in enumerate(lines) if (found := LABEL.match(line))}
-    heads = set()
-    for i, line in enumerate(lines):
-        found = INSTRUCTION.search(line)
-        target = re.search(r"\((\.L_\w+)\)", found["rest"]) if found else None
-        if found and found["code"] == "BRA" and target and starts[target[1]] < i:
-            heads.add((starts[target[1]], i))
-    inner = {head for head, _ in heads}
-    for head, end in heads:
-        if not may_store and any(" STG" in line for line in lines[head:end]):
-            continue
-        before = []
-        for line in range(head, end):
-            if line != head and line in inner:
-                break
-            found = INSTRUCTION.search(lines[line])
-            if found and re.match(r"[FD]FMA", found["code"]):
-                yield before
-                break
-            if found:
-                before.append(found["code"])
+    found = [INSTRUCTION.search(line) for line in lines]
+    spans = set()
+    for i, instruction in enumerate(found):
+        target = re.search(r"\((\.L_\w+)\)", instruction["rest"]) if instruction else None
+        if instruction and instruction["code"] == "BRA" and target and starts[target[1]] < i:
+            within = found[starts[target[1]] : i]
+            if any(one and one["code"] in ("FFMA", "DFMA") for one in within):
+                spans.add((starts[target[1]], i))
+    for first, last in spans:
+        if not any(first <= a and b <= last for a, b in spans - {(first, last)}):
+            yield [one["code"] for one in found[first : last + 1] if one]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over links: its instructions."""
+
+    codes: list[str]
+
+    def count(self, *names: str) -> int:
+        """Return how many instructions have one of these names, with or without a suffix."""
+        return sum(code in names or code.split(".")[0] in names for code in self.codes)
+
+    @property
+    def before(self) -> Loop:
+        """What is before the first multiply-add."""
+        is_last = [code.startswith(("FFMA", "DFMA")) for code in self.codes]
+        return Loop(self.codes[: is_last.index(True)])
+
+
+def loops_over_links(name: str, device: str) -> dict[str, list[Loop]]:
+    """The loops over links of each kernel: those that gather and multiply, and compute no cell."""
+    _, cubin = compiled(name, device)
+    command = [nvdisasm(), "-c", str(cubin)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = {}
+    for function in re.split(r"\n\.text\.", text)[1:]:
+        kernel = function.split(":", 1)[0]
+        # The gradient of links for full panels; narrower ones need a loop over what is exchanged.
+        if "run_phases" in kernel or ("sum_links" in kernel and "ELb1E" in kernel):
+            every = [Loop(codes) for codes in loops(function)]
+            found[kernel] = [
+                loop
+                for loop in every
+                if loop.count("FFMA", "DFMA") >= 4 and loop.count("LDG") >= 2
+                if loop.count("MUFU") == 0
+            ]
+    return found
 
 
 @pytest.mark.skipif(nvdisasm() is None, reason="no nvdisasm")
@@ -115,18 +151,31 @@ def loops(code: str, *, may_store: bool) -> Iterator[list[str]]:
 @pytest.mark.parametrize("name", LINKS)
 def test_links_are_in_flight(name, device):
     """At least four loads from memory before the first number is used, in every loop over links."""
-    _, cubin = compiled(name, device)
-    command = [nvdisasm(), "-c", str(cubin)]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    looked_at = 0
-    for function in re.split(r"\n\.text\.", text)[1:]:
-        kernel = function.split(":", 1)[0]
-        if "run_phases" not in kernel and "sum_links" not in kernel:
-            continue
-        # A program stores a row's sums behind the loop over its links, unless links have sums, too.
-        found = loops(function, may_store="sum_links" in kernel or name == "linear")
-        counts = [sum(code.startswith("LDG") for code in codes) for codes in found]
-        of_links = [count for count in counts if count > 0]
-        assert of_links and min(of_links) >= 4, (kernel, counts)
-        looked_at += len(of_links)
-    assert looked_at >= 4
+    for kernel, found in loops_over_links(name, device).items():
+        assert found, kernel
+        for loop in found:
+            assert loop.before.count("LDG") >= 4, (kernel, loop.codes)
+
+
+@pytest.mark.skipif(nvdisasm() is None, reason="no nvdisasm")
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", LINKS)
+def test_links_take_few_instructions(name, device):
+    looked_at = []
+    for kernel, found in loops_over_links(name, device).items():
+        for loop in found:
+            slow = [code for code in loop.codes if code.startswith(SLOW) and code[:4] != "LDCU"]
+            # One constant is read again for each four panels.
+            assert len(slow) <= ("sum_links" in kernel and device == "120"), (kernel, slow)
+            if "BFloat16" in kernel or loop.count("DFMA"):
+                continue
+            is_staged, added = loop.count("LDS") > 0, loop.count("FFMA")
+            gathered = STAGED if is_staged else GATHERED
+            most = (GRADIENT if "sum_links" in kernel else gathered).get(added)
+            if most is None:
+                continue
+            assert len(loop.codes) <= most, (kernel, len(loop.codes))
+            looked_at.append(("sum_links" in kernel, is_staged))
+    expected = {(True, True), (True, False)} if name != "spmm" else set()
+    expected |= {(False, True), (False, False)} if name != "sddmm" else set()
+    assert set(looked_at) == expected

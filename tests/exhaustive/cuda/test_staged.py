@@ -44,18 +44,18 @@ def tiling(simulated, simulated_library):
     ("neurons", "density", "panels", "staged"),
     [
         (16_384, 0.05, 1, True),
-        (16_384, 0.01, 1, True),
+        (16_384, 0.01, 1, False),
         (16_384, 0.001, 1, False),
         (16_384, 0.05, 4, True),
-        (4096, 0.05, 1, True),
+        (4096, 0.05, 1, False),
         (4096, 0.01, 1, False),
-        (4096, 0.02, 4, True),
+        (4096, 0.02, 4, False),
         (1024, 0.1, 4, False),  # the first-level cache does it by itself
         (100_000, 0.001, 1, False),
-        # The gradient, over 50 steps.
-        (16_384, 0.01, 50, True),
+        # The gradient, over 50 steps, until a device shows that it pays.
+        (16_384, 0.01, 50, False),
         (16_384, 0.001, 50, False),
-        (4096, 0.05, 50, True),
+        (4096, 0.05, 50, False),
         (100_000, 0.001, 50, False),
     ],
 )
@@ -90,7 +90,7 @@ def test_the_model_of_the_benchmark_chooses_the_same(tiling, monkeypatch, batch,
 def test_one_column_is_gathered_by_sectors(tiling, monkeypatch, device):
     """A link of one column reads 32 bytes where it gathers, and 4 from shared memory."""
     monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
-    assert tiling(100_000, 100_000, 10_000_000, 1, 4, False, *device).columns > 0
+    assert tiling(100_000, 100_000, 100_000_000, 1, 4, False, *device).columns > 0
     assert tiling(16_384, 16_384, 2_684_354, 1, 4, False, *device).columns == 0
 
 

@@ -153,3 +153,11 @@ T __shfl_up_sync(unsigned mask, T value, int distance) {
   simt::exchange(mask, &value, &other, sizeof(T), from < 0 ? simt::lane() : from);
   return other;
 }
+
+inline int __reduce_max_sync(unsigned mask, int value) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const int other = __shfl_xor_sync(mask, value, distance);
+    value = value < other ? other : value;
+  }
+  return value;
+}
