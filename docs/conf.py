@@ -79,8 +79,8 @@ online = os.environ.get("SPARSE_ENGINE_DOCS_ONLINE") == "1"
 intersphinx_mapping = {name: (url, None) for name, url in OTHERS.items()} if online else {}
 
 projects = (
-    "accelerate|huggingface_hub|lightning|matplotlib|networkx|np|numpy|nx|scipy|skorch|sklearn|torch|"
-    "transformers"
+    "accelerate|huggingface_hub|lightning|matplotlib|networkx|np|numpy|nx|pandas|pd|pyarrow|scipy|"
+    "skorch|sklearn|torch|transformers"
 )
 standard = "abc|collections|enum|fnmatch|fractions|http|pathlib|typing|typing_extensions"
 nitpick_ignore_regex = [
@@ -90,7 +90,7 @@ nitpick_ignore_regex = [
     # What the package does not export: bases in signatures, and helpers that docstrings name.
     (r"py:class", r"sparse_engine\..*"),
     (r"py:.*", r"sparse_engine\.\w+\.\w+.*"),
-    (r"py:.*", r"Rule|Transition|coil20|mnist|series|forward"),
+    (r"py:.*", r"Rule|Transition|Signs|Where|coil20|mnist|series|forward|lif_step"),
 ]
 
 # `make docs-links` checks links between pages and to files; links to other sites where it may.

@@ -31,6 +31,7 @@ LARGE = {"neurons": 300, "links": 10, "duration": 8, "batch": 2, "steps": 4, "ev
 RUNS = {
     "quickstart": ({"steps": 120}, "torch", "nnz=3277", loss_falls(0.9)),
     "write_a_cell": ({"steps": 120}, "torch", "256 x 128, nnz=3277", loss_falls(0.7)),
+    "endless_stream": ({"steps": 750}, "torch", "7 rewirings of", loss_falls(0.5)),
     "hundred_thousand_neurons": ({**LARGE, "threads": 1}, "torch", "peak GB", large_network),
     "fly_brain": (
         {"neurons": 400, "links": 9000, "updates": 80, "steps": 30, "batch": 32, "rate": 0.1},
@@ -63,7 +64,7 @@ RUNS = {
         lambda record: record["first"] < 0.5 and record["last"] > 0.8,
     ),
 }
-QUICK = ("quickstart", "write_a_cell", "neurogym_trials", "recurrent_ppo")
+QUICK = ("quickstart", "write_a_cell", "endless_stream", "neurogym_trials", "recurrent_ppo")
 
 
 @pytest.mark.usefixtures("threads")

@@ -7,8 +7,8 @@ with _extra("connectome"):
     from sparse_engine.connectome.arrow import read_csv as read_csv
     from sparse_engine.connectome.arrow import read_feather as read_feather
     from sparse_engine.connectome.arrow import read_parquet as read_parquet
-    from sparse_engine.connectome.comparison import Comparison as Comparison
     from sparse_engine.connectome.comparison import Difference as Difference
+    from sparse_engine.connectome.comparison import WiringComparison as WiringComparison
     from sparse_engine.connectome.comparison import compare as compare
     from sparse_engine.connectome.flyvis import read_flyvis as read_flyvis
     from sparse_engine.connectome.formats import FORMATS as FORMATS

@@ -53,7 +53,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WiringComparison:
     """Scores of a connectome and of its nulls, by seed.
 
     Attributes:
@@ -88,7 +88,7 @@ def compare(
     nulls: Sequence[Null],
     seeds: Sequence[int] = range(10),
     folder: str | Path | None = None,
-) -> Comparison:
+) -> WiringComparison:
     """Score a connectome and random ones that share some of its properties.
 
     Nulls that keep more and more say which property matters: where the connectome is no better than
@@ -131,7 +131,7 @@ def compare(
             raise ValueError(f"expected a finite score of {name} with seed {seed}, found {score}")
         kept.add(name, seed, score)
     scores = {name: np.array([kept.scores[name, seed] for seed in seeds]) for name in names}
-    return Comparison(tuple(seeds), scores)
+    return WiringComparison(tuple(seeds), scores)
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, null: str = "") -> Difference:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from sparse_engine.connectome import writers
 from sparse_engine.connectome.arrow import ROWS, read_csv, read_feather, read_parquet
 from sparse_engine.connectome.flyvis import read_flyvis
-from sparse_engine.connectome.stream import Columns, Links
+from sparse_engine.connectome.stream import Columns, Synapses
 from sparse_engine.connectome.table import Connectome, NeuronsLike, TableReader
 from sparse_engine.errors import TableError
 
@@ -120,7 +120,7 @@ def read_safetensors(path: str | Path) -> Connectome:
     """
     try:
         saved = load_file(path)
-        links = Links(*(saved[name].numpy() for name in writers.CSR))
+        links = Synapses(*(saved[name].numpy() for name in writers.CSR))
         with pa.ipc.open_file(pa.BufferReader(saved["neurons"].numpy())) as file:
             neurons = file.read_all().to_pandas()
         connectome = Connectome(neurons, links)

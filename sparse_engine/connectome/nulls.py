@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull
 from sparse_engine.analysis.null_model import NullKind
-from sparse_engine.connectome.stream import Links
+from sparse_engine.connectome.stream import Synapses
 from sparse_engine.connectome.table import Connectome
 
 
@@ -30,7 +30,7 @@ class Null(ABC):
 
 @dataclass(frozen=True)
 class _Moved(Null):
-    """Links moved by a kind of random graph of :mod:`sparse_engine.analysis`."""
+    """Synapses moved by a kind of random graph of :mod:`sparse_engine.analysis`."""
 
     kind: NullKind = field(init=False, repr=False)
 
@@ -106,7 +106,7 @@ class ShuffledWeights(Null):
             links = np.flatnonzero(connectome.sign == sign)
             count[links] = count[random.permutation(links)]
         crow, col = connectome.pattern.crow.numpy(), connectome.pre
-        return Connectome(connectome.neurons, Links(crow, col, count, connectome.sign))
+        return Connectome(connectome.neurons, Synapses(crow, col, count, connectome.sign))
 
 
 #: The nulls that need no column, from the one that keeps least.
@@ -116,5 +116,5 @@ NULLS = (SameDensity(), SameDegrees(), SameDegreesAndSigns(), ShuffledWeights())
 def _with_links(connectome: Connectome, drawn: csr_array, slot: np.ndarray) -> Connectome:
     """Return a connectome with the links of a matrix; ``slot`` is which of its own each was."""
     crow, col = drawn.indptr.astype(np.int64), drawn.indices.astype(np.int32)
-    links = Links(crow, col, connectome.count[slot], connectome.sign[slot])
+    links = Synapses(crow, col, connectome.count[slot], connectome.sign[slot])
     return Connectome(connectome.neurons, links)

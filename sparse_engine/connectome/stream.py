@@ -1,4 +1,4 @@
-"""Links that arrive in pieces, by id of neuron: numbered, summed, and sorted."""
+"""Synapses that arrive in pieces, by id of neuron: numbered, summed, and sorted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sparse_engine.errors import TableError
 MOST_ROWS = 2**25
 
 
-class Links(NamedTuple):
-    """Links in CSR: rows are postsynaptic neurons, columns presynaptic ones, sorted and unique."""
+class Synapses(NamedTuple):
+    """Synapses in CSR: rows are postsynaptic neurons, columns presynaptic ones, sorted."""
 
     crow: np.ndarray
     col: np.ndarray
@@ -84,7 +84,7 @@ class LinkStream:
             self._kept = len(post)
             self._limit = max(MOST_ROWS, 2 * self._kept)
 
-    def finish(self, order: np.ndarray | None = None) -> Links:
+    def finish(self, order: np.ndarray | None = None) -> Synapses:
         """Return all links; with an ``order`` of the neurons, as they are numbered in it."""
         if order is not None:
             place = np.empty(len(order), np.int32)
@@ -93,7 +93,7 @@ class LinkStream:
             self.numbering.index = self.numbering.index.take(order)
         return self._sum()
 
-    def _sum(self) -> Links:
+    def _sum(self) -> Synapses:
         pre, post, count, sign = (
             np.concatenate(each) if each else np.empty(0, np.int32)
             for each in (zip(*self._parts, strict=True) if self._parts else ((),) * 4)
@@ -109,7 +109,7 @@ class LinkStream:
             given = sum_links(post, pre, np.abs(sign, dtype=np.int32), neurons).data > 0
             self._check_signs(summed, signed, given)
             signs = np.sign(signed).astype(np.int8)
-        return Links(
+        return Synapses(
             summed.indptr.astype(np.int64),
             summed.indices.astype(np.int32, copy=False),
             _narrowed(summed.data),

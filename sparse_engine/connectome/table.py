@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from sparse_engine.connectome.ids import Numbering, as_arrow
 from sparse_engine.connectome.network import ConnectomeNetwork
-from sparse_engine.connectome.stream import Columns, Links, LinkStream
+from sparse_engine.connectome.stream import Columns, LinkStream, Synapses
 from sparse_engine.connectome.transmitters import SIGNS
 from sparse_engine.connectome.weights import Weights
 from sparse_engine.errors import TableError
@@ -54,7 +54,7 @@ class Connectome:
         1   b    c      1     0
     """
 
-    def __init__(self, neurons: pd.DataFrame, links: Links) -> None:
+    def __init__(self, neurons: pd.DataFrame, links: Synapses) -> None:
         self.neurons = neurons.reset_index(drop=True)
         size = len(neurons)
         crow, col = torch.from_numpy(links.crow), torch.from_numpy(links.col)
@@ -326,18 +326,18 @@ class Connectome:
     def _signed(self, dtype: type) -> np.ndarray:
         return np.where(self.sign < 0, -1, 1).astype(dtype) * self.count
 
-    def _select(self, keep: Any, neurons: np.ndarray | None = None) -> Links:
+    def _select(self, keep: Any, neurons: np.ndarray | None = None) -> Synapses:
         """Return some links, between some neurons that are numbered anew."""
         if keep is ...:
             crow, col = self.pattern.crow.numpy(), self.pre
-            return Links(crow, col, self.count, self.sign)
+            return Synapses(crow, col, self.count, self.sign)
         rows = np.bincount(self.post[keep], minlength=len(self))
         col = self.pre[keep]
         if neurons is not None:
             rows = rows[neurons]
             col = (np.cumsum(neurons, dtype=np.int32) - 1)[col]
         crow = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        return Links(crow, col.astype(np.int32), self.count[keep], self.sign[keep])
+        return Synapses(crow, col.astype(np.int32), self.count[keep], self.sign[keep])
 
 
 class TableReader:

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from sparse_engine.connectome.table import Connectome
 from sparse_engine.files import replacing
 
-#: Tensors of the links in a safetensors file, in the order of ``Links``.
+#: Tensors of the links in a safetensors file, in the order of ``Synapses``.
 CSR = ("crow_indices", "col_indices", "count", "sign")
 
 

@@ -7,12 +7,12 @@ from scipy import stats
 
 from sparse_engine.connectome import (
     NULLS,
-    Comparison,
     SameDegrees,
     SameDegreesAndSigns,
     SameDegreesAndTypes,
     SameDensity,
     ShuffledWeights,
+    WiringComparison,
     compare,
     from_table,
 )
@@ -151,7 +151,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path, brain):
 def test_too_few_seeds_and_wrong_scores(brain):
     with pytest.warns(UserWarning, match=r"at least 6 seeds, found 3.*p = 0\.25"):
         found = compare(reciprocity, brain, nulls=[SameDensity()], seeds=range(3))
-    assert isinstance(found, Comparison)
+    assert isinstance(found, WiringComparison)
     with pytest.raises(ValueError, match="different seeds"):
         compare(reciprocity, brain, nulls=[], seeds=[1, 1])
     with pytest.raises(ValueError, match="finite score of connectome with seed 0"):

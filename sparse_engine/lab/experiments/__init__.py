@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparse_engine.lab.experiments.neurobench import NEUROBENCH
+from sparse_engine.lab.experiments.online_series import ONLINE_SERIES
 from sparse_engine.lab.experiments.quick_selection import QUICK_SELECTION
 from sparse_engine.lab.experiments.selfish import SELFISH
 from sparse_engine.lab.experiments.set import MOCANU
@@ -20,6 +21,13 @@ from sparse_engine.lab.experiments.zhang_balance import BALANCE_ALONG_TRAINING, 
 from sparse_engine.lab.experiments.zhang_lesions import ZhangLesions
 
 _ALL: list[Experiment] = [QUICK_SELECTION, SYNAPSES, TopologyDistance(), *MOCANU, *SELFISH, *ZHANG]
-_ALL += [NEUROBENCH, *WHICH_METHOD, BALANCE_ALONG_TRAINING, INITIAL_BALANCE, ZhangLesions()]
+_ALL += [
+    NEUROBENCH,
+    ONLINE_SERIES,
+    *WHICH_METHOD,
+    BALANCE_ALONG_TRAINING,
+    INITIAL_BALANCE,
+    ZhangLesions(),
+]
 #: The experiments, by name.
 EXPERIMENTS: dict[str, Experiment] = {each.name: each for each in _ALL}

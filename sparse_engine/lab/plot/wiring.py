@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from sparse_engine.lab.plot.picture import BLUE, GREY, RED, style
 
 if TYPE_CHECKING:
-    from sparse_engine.connectome import Comparison
+    from sparse_engine.connectome import WiringComparison
 
 
-def wiring(comparison: Comparison, axes: Axes) -> Axes:
+def wiring(comparison: WiringComparison, axes: Axes) -> Axes:
     """Draw :func:`sparse_engine.connectome.compare`: a line for each seed, dots for scores.
 
     Each null has its p-value of the sign-flip test, and all wirings their means.

@@ -16,6 +16,7 @@ from sparse_engine.lab.tasks.mackey_glass import MackeyGlassContinuation as Mack
 from sparse_engine.lab.tasks.mnist import MNIST as MNIST
 from sparse_engine.lab.tasks.mnist import MNISTMLP as MNISTMLP
 from sparse_engine.lab.tasks.mnist import FashionMNIST as FashionMNIST
+from sparse_engine.lab.tasks.next_value import NextValue as NextValue
 from sparse_engine.lab.tasks.sequences import Generated as Generated
 from sparse_engine.lab.tasks.sequences import Sequences as Sequences
 from sparse_engine.lab.tasks.shipped import Digits as Digits

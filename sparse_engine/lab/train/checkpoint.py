@@ -38,7 +38,8 @@ class Checkpoint:
     """State of a run after some steps, from which it resumes as if it had never stopped.
 
     ``model``, ``optimizer``, ``rewiring`` and ``scheduler`` are state_dicts, ``config`` has the
-    settings that define the run, and ``memory`` the task's tensors that last from step to step.
+    settings that define the run, and ``memory`` the task's tensors that last from step to step,
+    and ``learner`` the state_dict of a learner of :mod:`sparse_engine.online`.
     """
 
     step: int
@@ -48,6 +49,7 @@ class Checkpoint:
     config: dict[str, object] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -76,6 +78,7 @@ class Checkpoint:
             entries |= {f"optimizer.{slot}.{name}": value for name, value in state.items()}
         entries |= {f"rewiring.{name}": value for name, value in self.rewiring.items()}
         entries |= {f"memory.{name}": value.detach() for name, value in self.memory.items()}
+        entries |= {f"learner.{name}": value for name, value in self.learner.items()}
         tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
         content = save_tensors(unshare_memory(tensors))
         tensor_file = f"checkpoint-{self.step:08d}.safetensors"
@@ -131,7 +134,9 @@ class Checkpoint:
     @classmethod
     def _of_record(cls, record: dict[str, Any], folder: Path) -> Checkpoint:
         tensors = _tensors(folder / Path(record["tensors"]).name, record["sha256"])
-        parts: dict[str, dict] = {"model": {}, "optimizer": {}, "rewiring": {}, "memory": {}}
+        parts: dict[str, dict] = {
+            name: {} for name in ("model", "optimizer", "rewiring", "memory", "learner")
+        }
         for name, value in {**record["values"], **tensors}.items():
             kind, _, rest = name.partition(".")
             parts[kind][rest] = value
@@ -150,6 +155,7 @@ class Checkpoint:
             dict(record["config"]),
             parts["memory"],
             dict(record["scheduler"]),
+            parts["learner"],
         )
 
 

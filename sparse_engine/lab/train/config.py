@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -14,6 +14,7 @@ from sparse_engine.lab.networks import Network
 from sparse_engine.lab.tasks import TASKS, Task
 from sparse_engine.lab.train.log import Scores
 from sparse_engine.lab.train.methods import Method
+from sparse_engine.lab.train.online import LEARNERS
 from sparse_engine.lab.train.optimization import Optimization
 
 #: Parts of the settings, each a dataclass with names of its own.
@@ -49,6 +50,9 @@ class Config:
     """Steps from one checkpoint to the next."""
     patience: int = 0
     """Evaluations without a better validation metric after which training ends; 0 for no end."""
+    online: Literal[tuple(LEARNERS)] | None = None  # type: ignore[valid-type]
+    """Learner of sparse_engine.online that trains at each step of a sequence, and not at its end;
+    steps are then those of sequences."""
 
     def check(self) -> None:
         """Raise ValueError for a number out of range, or a network that the task does not take."""
@@ -59,6 +63,8 @@ class Config:
         for name, bits in (("steps", 32), ("seed", 63)):
             if not 0 <= (found := getattr(self, name)) < 2**bits:
                 raise ValueError(f"expected {name} in [0, 2^{bits}), found {found}")
+        if self.online is not None and self.online not in LEARNERS:
+            raise ValueError(f"expected online of {[*LEARNERS]}, found {self.online!r}")
         if not isinstance(self.network, self.task.network):
             raise ValueError(
                 f"expected a {self.task.network.__name__} for the task {self.task.name}, found "

@@ -25,6 +25,7 @@ from sparse_engine.lab.train.checkpoint import Checkpoint, unshare_memory
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.folder import BEST, RunFolder
 from sparse_engine.lab.train.log import MetricsLog, Scores
+from sparse_engine.lab.train.online import Online
 from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.lab.train.process import interruption, useful_threads
 from sparse_engine.lab.train.ranks import averaged_loss, count, on_any, on_first, rank
@@ -80,7 +81,8 @@ class Run:
     schedule of the learning rate and the rewiring method each take a step. The last step does not
     rewire, because new links would never be trained. An evaluation comes before the rewiring of the
     same step. With :class:`~sparse_engine.optim.SNTASGD` the averaged parameters are evaluated, and
-    the step at which averaging begins does not rewire.
+    the step at which averaging begins does not rewire. With ``online`` a step is that of a
+    sequence, and a learner of :mod:`sparse_engine.online` gives its gradients.
 
     All randomness follows from the seed and the step: torch's global generator is seeded anew
     before each step, and put back as it was after training. A model of fewer than 32,768 parameters
@@ -130,6 +132,7 @@ class Run:
         chosen = method or partial(config.method.make, steps=steps, density=density, seed=seed)
         self.rewiring = chosen(self.model, self.optimizer)
         self._check_method()
+        self._online = config.online and Online(config.online, self.task, self.model, self.rewiring)
         self.tracker = Tracker(self.rewiring, measures=measures)
         self.step = 0
         self.memory: dict[str, Tensor] = {}
@@ -142,6 +145,8 @@ class Run:
             checkpoint.restore(self.model, self.optimizer, self.rewiring)
             self.step = self._saved = checkpoint.step
             self.memory = dict(checkpoint.memory)
+            if self._online:
+                self._online.learner.load_state_dict(checkpoint.learner)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.learning_rate = config.optimization.make_scheduler(
             self.optimizer, steps=config.steps, step=self.step
@@ -154,7 +159,7 @@ class Run:
             self.save()
         logged = folder / "metrics.jsonl", self.task.higher_is_better
         self.scores = on_first(lambda: Scores(*logged, steps=self.step))
-        self._loss = averaged_loss(self.task, self.model)
+        self._loss = self._online or averaged_loss(self.task, self.model)
 
     @property
     def nnz(self) -> int:
@@ -246,6 +251,7 @@ class Run:
             config=self._folder.config,
             memory=self.memory,
             scheduler=self.learning_rate.state_dict(),
+            learner=self._online.learner.state_dict() if self._online else {},
         )
         with self._folder.locked():
             self._folder.save(checkpoint)
@@ -299,7 +305,10 @@ class Run:
             raise FloatingPointError(
                 f"expected a finite loss, found {loss.item()} at step {self.step}; {LESS}"
             )
-        loss.backward()
+        if self._online:
+            self._online.learner.backward(loss)
+        else:
+            loss.backward()
         config.optimization.clip(self.model)
         self._descend(step.rate)
         self.step += 1
@@ -331,7 +340,7 @@ class Run:
             self.rewiring.skip()
             return
         before = self.nnz
-        if self.rewiring.step(hold=hold) and self.nnz != before:
+        if self.rewiring.step(hold=hold) and self.nnz != before and not self._online:
             self._loss = averaged_loss(self.task, self.model)
 
     def _evaluate(self, loss: float) -> Evaluation:
