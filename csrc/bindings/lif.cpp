@@ -38,7 +38,8 @@ auto with_reals(const Tensor& values, const Body& body) {
 }
 
 int64_t checked_delay(int64_t delay) {
-  if (delay < 1) fail("expected delay of at least 1, found ", delay);
+  constexpr int64_t kMost = 1 << 20;  // the spikes of as many steps are kept
+  if (delay < 1 || delay > kMost) fail("expected delay in [1, ", kMost, "], found ", delay);
   return delay;
 }
 

@@ -118,7 +118,7 @@ def test_arguments_that_do_not_fit():
         ({"values": fine["values"][:6]}, r"values of shape \[7\], found \[6\]"),
         ({"bias": fine["bias"].float()}, "bias of dtype float64, found float32"),
         ({"state": [*state[:3], state[3][:2], state[4]]}, r"rests of shape \[3, 5\], found"),
-        ({"unit": replace(unit, delay=0), "state": None}, "delay of at least 1, found 0"),
+        ({"unit": replace(unit, delay=0), "state": None}, r"delay in \[1, 1048576\], found 0"),
         ({"unit": replace(unit, refractory=-1)}, "refractory of at least 0, found -1"),
         ({"pattern": random_pattern(5, 6, 7)}, "square recurrent weight, found 5 x 6"),
     ):
