@@ -15,6 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +167,10 @@ def _run_open(
         initializer=_begin_worker,
         initargs=(max(1, torch.get_num_threads() // workers),),
     ) as pool:
-        waiting: dict[Future, Job] = {pool.submit(_work, job): job for job in jobs}
-        processes = [each for each in multiprocessing.active_children() if each not in others]
+        waiting: dict[Future, Job] = {}
         try:
+            for job in jobs:
+                waiting[pool.submit(_work, job)] = job
             while waiting:
                 bar.set_postfix(running=min(workers, len(waiting)))
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -190,12 +193,22 @@ def _run_open(
                     bar.update()
                     yield job, result
         except BaseException:
-            for process in processes:
-                # A run that trains saves its state first; otherwise there is none to save.
-                process.terminate()
+            _end([each for each in multiprocessing.active_children() if each not in others])
             # Futures that wait are cancelled by the pool's own thread, which would fail at others.
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """End processes: a run that trains saves its state first, otherwise there is none to save.
+
+    They are asked until the last has ended. A signal between a run's last step and its end is only
+    noted, and the worker would then wait for jobs at a queue whose lock another took with it.
+    """
+    while living := [each for each in processes if each.is_alive()]:
+        for process in living:
+            process.terminate()
+        connection.wait([process.sentinel for process in living], timeout=1)
 
 
 #: Whether a run in this worker was interrupted, so that the jobs in its queue are not begun.
