@@ -43,7 +43,7 @@ SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CX
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, products sequences sequences_bfloat16 rnn \
 		special_numbers conductance quantized topology selection sampling scan link_prediction \
-		pattern malformed pooled refusals threads fast_paths team)) \
+		pattern malformed pooled refusals threads fast_paths team lif influence race)) \
 	$(addprefix tests/contract/test_, $(addsuffix .py, step resets)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
 
