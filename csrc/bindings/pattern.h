@@ -18,6 +18,12 @@ enum class Check {
   kSorted,    // those of each row increase, too
 };
 
+// That truth values on the CPU are 0 or 1: views of other dtypes may hold other bytes.
+inline void check_bytes(const Tensor& t, const char* name) {
+  const int64_t at = first_not_bool(data<bool>(t), t.numel(), threads());
+  if (at >= 0) fail("expected ", name, " of bytes 0 and 1, found another one at position ", at);
+}
+
 // Index tensors of `rows` x `cols`, of the right dtypes and sizes.
 struct Given {
   Csr csr;

@@ -105,7 +105,9 @@ inline Optional resets_of(const Optional& t, int64_t steps, int64_t batch,
   if (batch_sizes) fail("expected no resets beside batch_sizes, found both");
   check_type(*t, "resets", ScalarType::Bool);
   check_shape(*t, "resets", {steps, batch});
-  return made_contiguous(*t);
+  const Tensor begins = made_contiguous(*t);
+  if (!OnCuda::here()) check_bytes(begins, "resets");
+  return begins;
 }
 
 // The dense input weights of `rows` rows, made contiguous.

@@ -11,13 +11,11 @@ namespace {
 
 constexpr int64_t kMostLinks = (int64_t{1} << 31) - 1;
 
-// A mark for each link. Views of other dtypes may hold more than two kinds of bytes.
+// A mark for each link.
 const bool* marks(const Tensor& t, const char* name, int64_t nnz) {
   check_indices(t, name, ScalarType::Bool, nnz);
-  const bool* all = data<bool>(t);
-  const int64_t at = first_not_bool(all, nnz, threads());
-  if (at >= 0) fail("expected ", name, " of bytes 0 and 1, found another one at position ", at);
-  return all;
+  check_bytes(t, name);
+  return data<bool>(t);
 }
 
 void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {

@@ -140,6 +140,15 @@ def test_topology_operations():
         native.ch3_l3(*PATTERN[:2], *random_pattern(40, 40, 400, seed=3)[2:4], 5, False, 0, 0, 0)
 
 
+def test_resets_of_other_bytes_than_truth_values():
+    resets = torch.zeros(SEQUENCE.shape[:2], dtype=torch.uint8)
+    resets[1, 0] = 2
+    with pytest.raises(ValueError, match="expected resets of bytes 0 and 1"):
+        native.rnn_forward(
+            SEQUENCE, None, None, None, VALUES, PATTERN, None, 0, resets.view(torch.bool)
+        )
+
+
 def test_a_tensor_whose_memory_was_taken_away():
     gone = VALUES.clone()
     gone.untyped_storage().resize_(0)
