@@ -22,6 +22,7 @@ once, in all tensors of real numbers, which are float32 or float64.
 
 from sparse_engine.machine import threads_within_quota as _threads_within_quota
 from sparse_engine.ops import _topology_cuda as _topology_cuda
+from sparse_engine.ops import influence as _influence  # noqa: F401  its shapes without data
 from sparse_engine.ops import quantized as quantized
 from sparse_engine.ops import topology as topology
 from sparse_engine.ops._dispatch.native import library as _library
