@@ -67,12 +67,6 @@ class Entries:
             step.levels[which] if kind == "product" else which
         )
 
-    @torch.enable_grad()
-    def add_gradient(self, gradient: Tensor) -> None:
-        """Add the gradient of each number to ``.grad`` of the parameters."""
-        parameter = self.parameter()
-        parameter.backward(gradient.view_as(parameter).to(parameter.dtype))
-
 
 def entries_of(network: Recurrent) -> list[Entries]:
     """Return the entries of all layers that take gradients."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparse_engine.nn import SparseWeight
 from sparse_engine.online._entries import Entries
 from sparse_engine.online._influence import Influence, Weights
-from sparse_engine.online._step import Slopes, Step, Traced, slopes
+from sparse_engine.online._step import Step, Traced, slopes
 from sparse_engine.ops.influence import COLUMNS, influence
 from sparse_engine.ops.pattern import Pattern
 
@@ -64,34 +64,14 @@ class Panels(Influence):
     def advance(self, steps: list[Step], weights: list[Weights]) -> None:
         """Note one time step, after the one before has been carried over."""
         self._carry()
-        step, states = steps[self.entries.layer], range(self.states)
+        step = steps[self.entries.layer]
         (weight,) = weights[self.entries.layer].recurrent
-        gates = weight.shape[0] // self.units
-
-        def of(slopes: Slopes, kind: str, which: int, blocks: int = 1) -> Tensor:
-            found = slopes.get((kind, which))
-            if found is None:
-                found = step.x.new_zeros(self.lanes, blocks * self.units)
-            return found.view(self.lanes, blocks, self.units)
-
         immediate = step.x.new_zeros(self.lanes, self.states, self._unit.numel())
         for t, each in enumerate(step.of_states):
             now = self.entries.immediate(step, each)
             if now is not None:
                 immediate[:, t, : now.shape[1]] = now
-        self._pending = _Pending(
-            weight.values.detach().clone(),
-            torch.cat([of(step.of_sources[0], "state", s) for s in states], 1),
-            torch.stack(
-                [
-                    torch.cat([of(slopes, "state", s) for s in states], 1)
-                    for slopes in step.of_states
-                ],
-                1,
-            ),
-            torch.stack([of(slopes, "product", 0, gates) for slopes in step.of_states], 1),
-            immediate,
-        )
+        self._pending = _Pending(weight.values.detach().clone(), *step.stacked, immediate)
 
     def gradient(self, of_states: list[Tensor]) -> Tensor:
         """Return the gradient of every entry, and carry the influence over the step with it."""
@@ -122,9 +102,9 @@ class Panels(Influence):
             self._parts[0],
             step.values,
             self._pattern,
-            step.of_source.contiguous(),
-            step.of_state.contiguous(),
-            step.of_product.contiguous(),
+            step.of_source,
+            step.of_state,
+            step.of_product,
             step.immediate,
             self._unit,
             None if upstream is None else upstream.contiguous(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,8 @@ Leaf = tuple[str, Any]
 Slopes = dict[Leaf, Tensor]
 
 
-class Step(NamedTuple):
+@dataclass(eq=False)
+class Step:
     """One time step of a layer.
 
     Attributes:
@@ -43,6 +45,28 @@ class Step(NamedTuple):
     states: tuple[Tensor, ...]
     outputs: Tensor
     to_next: Tensor
+
+    @cached_property
+    def stacked(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The slopes of a step with one product, as the operation ``influence`` takes them."""
+        lanes, units = self.states[0].shape
+        states = range(len(self.states))
+
+        def of(slopes: Slopes, leaf: Leaf, blocks: int = 1) -> Tensor:
+            found = slopes.get(leaf)
+            found = self.x.new_zeros(lanes, blocks * units) if found is None else found
+            return found.view(lanes, blocks, units)
+
+        def by_states(slopes: Slopes) -> Tensor:
+            return torch.cat([of(slopes, ("state", s)) for s in states], 1)
+
+        product = "product", 0
+        gates = max(each[product].shape[1] for each in self.of_states if product in each) // units
+        return (
+            by_states(self.of_sources[0]),
+            torch.stack([by_states(each) for each in self.of_states], 1),
+            torch.stack([of(each, product, gates) for each in self.of_states], 1),
+        )
 
 
 class Traced(NamedTuple):

@@ -172,10 +172,12 @@ class Learner(ABC):
         if gradient is None:
             raise ValueError("expected a loss of the output of the last step, found another")
         of_states = self._backpropagate(gradient)
-        for each in self._influence:
-            with torch.no_grad():
-                found = each.gradient(of_states)
-            each.entries.add_gradient(found)
+        with torch.no_grad():
+            gradients = [each.gradient(of_states) for each in self._influence]
+        with torch.enable_grad():
+            numbers = [each.entries.parameter() for each in self._influence]
+        shaped = zip(gradients, numbers, strict=True)
+        torch.autograd.backward(numbers, [each.view_as(to).to(to.dtype) for each, to in shaped])
 
     @torch.no_grad()
     def truncate(self) -> None:

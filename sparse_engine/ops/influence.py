@@ -80,7 +80,9 @@ def influence(
     """
     given = of_source, of_state, of_product, immediate, unit, upstream
     found = checked(native.influence, influence, values, [*pattern], *given)
-    return None if upstream is None else found.sum(0)
+    if upstream is None:
+        return None
+    return found[0] if len(found) == 1 else found.sum(0)
 
 
 @fake("influence")

@@ -30,14 +30,22 @@ def arguments(states, gates, units, panels, lanes, dtype=torch.float64, nnz=None
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("sizes", [(1, 1, 7, 1, 1), (1, 3, 20, 2, 3), (2, 4, 13, 3, 2)])
+@pytest.mark.parametrize(
+    "sizes",
+    # One panel at a time and two, of which a single one may be left, and two that fill the cache.
+    [(1, 1, 7, 1, 1), (1, 3, 20, 2, 3), (2, 4, 13, 3, 2), (1, 1, 6000, 2, 1)],
+    ids=str,
+)
 def test_a_step_with_and_without_a_gradient(sizes, dtype):
-    given, upstream = arguments(*sizes, dtype)
+    given, upstream = arguments(*sizes, dtype, nnz=30_000 if sizes[2] > 1000 else None)
+    given[4][..., ::2] = 0  # as where a unit keeps nothing of its state
     for each in (None, upstream):
         own, dense = given[0].clone(), given[0].clone()
         found = influence(own, *given[1:], each)
         wanted = influence.reference(dense, *given[1:], each)
-        bound = {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {}
+        bound = (
+            {"rtol": 1e-5, "atol": 1e-4 * max(1, sizes[2] / 1000)} if dtype == torch.float32 else {}
+        )
         assert_close(own, dense, **bound)
         assert (found is None) == (each is None)
         if each is not None:

@@ -1,5 +1,8 @@
 #include "sparse_engine/influence.h"
 
+#include <algorithm>
+
+#include "products/row_product.h"
 #include "runtime/memory.h"
 #include "runtime/panel.h"
 #include "sparse_engine/instruction_sets.h"
@@ -9,11 +12,12 @@ namespace {
 
 constexpr int W = kInfluenceColumns;
 
-// One panel of one lane, of S states. Threads share panels, so that nothing is exchanged.
-template <typename T, int S>
-class InfluencePanel {
+// P panels of one lane that follow each other, of S states. Threads share panels, so that nothing
+// is exchanged.
+template <typename T, int S, int P>
+class InfluencePanels {
  public:
-  InfluencePanel(const Influence<T>& a, int64_t lane, int64_t panel, T* source)
+  InfluencePanels(const Influence<T>& a, int64_t lane, int64_t panel, T* source)
       : a_(a),
         n_(a.units),
         of_source_(a.of_source + lane * S * n_),
@@ -31,37 +35,37 @@ class InfluencePanel {
     Vec<T, L> gradient[NV] = {};
     for (int64_t i = 0; i < n_; ++i) advance_unit(i, gradient);
     for (int s = 0; s < S; ++s)
-      for (int e = 0; e < W; ++e) *at(s, unit_[e], e) += immediate_[s * a_.panels * W + e];
+      for (int e = 0; e < P * W; ++e) *at(s, unit_[e], e) += immediate_[s * a_.panels * W + e];
     if (!gradient_) return;
     for (int v = 0; v < NV; ++v) store<T, L>(gradient_ + v * L, gradient[v]);
-    for (int e = 0; e < W; ++e) gradient_[e] += upstream_[unit_[e]] * immediate_[e];
+    for (int e = 0; e < P * W; ++e) gradient_[e] += upstream_[unit_[e]] * immediate_[e];
   }
 
  private:
-  static constexpr int L = kLanes<T>, NV = W / L;
+  static constexpr int L = kLanes<T>, NV = P * W / L;
 
-  T* at(int64_t state, int64_t unit, int64_t column = 0) const {
-    return j_ + (state * n_ + unit) * W + column;
+  T* at(int64_t state, int64_t unit, int column) const {
+    return j_ + ((column / W * S + state) * n_ + unit) * W + column % W;
   }
 
   void write_source(int64_t i) const {
     for (int v = 0; v < NV; ++v) {
       Vec<T, L> sum{};
       for (int s = 0; s < S; ++s) sum += load<T, L>(at(s, i, v * L)) * of_source_[s * n_ + i];
-      store<T, L>(source_ + i * W + v * L, sum);
+      store<T, L>(source_ + i * P * W + v * L, sum);
     }
   }
 
   void advance_unit(int64_t i, Vec<T, L> (&gradient)[NV]) const {
-    Vec<T, L> next[S][NV];
+    Vec<T, L> next[S][NV] = {};
     for (int t = 0; t < S; ++t)
-      for (int v = 0; v < NV; ++v) {
-        next[t][v] = Vec<T, L>{};
-        for (int s = 0; s < S; ++s)
-          next[t][v] += load<T, L>(at(s, i, v * L)) * of_state_[(t * S + s) * n_ + i];
+      for (int s = 0; s < S; ++s) {
+        const T slope = of_state_[(t * S + s) * n_ + i];
+        if (slope == 0) continue;  // as for cells that keep nothing of a state
+        for (int v = 0; v < NV; ++v) next[t][v] += load<T, L>(at(s, i, v * L)) * slope;
       }
     for (int64_t g = 0; g < a_.gates; ++g) {
-      Vec<T, L> sum[NV];
+      Vec<T, L> sum[NV] = {};
       multiply(g * n_ + i, sum);
       for (int t = 0; t < S; ++t)
         for (int v = 0; v < NV; ++v)
@@ -73,22 +77,18 @@ class InfluencePanel {
       for (int v = 0; v < NV; ++v) gradient[v] += next[0][v] * upstream_[i];
   }
 
-  // Two links are in flight at once, as each sum waits for the one before.
+  // Eight sums are in flight at once, as each waits for the one before.
   SE_INLINE void multiply(int64_t row, Vec<T, L> (&sum)[NV]) const {
+    constexpr int kTogether = NV < 8 ? 2 : 1;
     Vec<T, L> other[NV] = {};
-    for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{};
     int64_t p = a_.w.ptr[row];
     const int64_t end = a_.w.ptr[row + 1];
-    for (; p + 1 < end; p += 2) {
-      const T *x = source_ + int64_t{a_.w.idx[p]} * W, *y = source_ + int64_t{a_.w.idx[p + 1]} * W;
-      for (int v = 0; v < NV; ++v) {
-        sum[v] += load<T, L>(x + v * L) * a_.values[p];
-        other[v] += load<T, L>(y + v * L) * a_.values[p + 1];
-      }
+    for (; p + kTogether <= end; p += kTogether) {
+      add_link<T, L, NV>(sum, a_.values[p], a_.w.idx[p], source_);
+      if (kTogether == 2) add_link<T, L, NV>(other, a_.values[p + 1], a_.w.idx[p + 1], source_);
     }
-    if (p < end)
-      for (int v = 0; v < NV; ++v)
-        sum[v] += load<T, L>(source_ + int64_t{a_.w.idx[p]} * W + v * L) * a_.values[p];
+    if (kTogether == 1) return;
+    if (p < end) add_link<T, L, NV>(sum, a_.values[p], a_.w.idx[p], source_);
     for (int v = 0; v < NV; ++v) sum[v] += other[v];
   }
 
@@ -100,17 +100,30 @@ class InfluencePanel {
   T *j_, *gradient_, *source_;
 };
 
+// Panels that are carried over together, as far as registers and the second-level cache hold them:
+// each row of W is then walked once for all.
+template <typename T>
+constexpr int kMost = std::max(1, 8 * kLanes<T> / W);
+
 template <typename T, int S>
 void advance_panels(const Influence<T>& a) {
-  const int64_t count = a.lanes * a.panels;
+  constexpr int P = kMost<T>;
+  const bool fit = (S + 1) * P * W * a.units * static_cast<int64_t>(sizeof(T)) <= l2_bytes();
+  const int64_t each = fit ? P : 1, groups = (a.panels + each - 1) / each;
+  const int64_t count = a.lanes * groups;
   const int most = static_cast<int>(std::min<int64_t>(a.threads, std::max<int64_t>(1, count)));
-  const Job job = job_of_region(most, (a.w.nnz() + S * a.units) * W * count);
-  Scratch scratch(Scratch::bytes_of<T>(job.threads * a.units * W));
-  T* sources = scratch.take<T>(job.threads * a.units * W);
+  const Job job = job_of_region(most, (a.w.nnz() + S * a.units) * W * a.lanes * a.panels);
+  Scratch scratch(Scratch::bytes_of<T>(job.threads * a.units * each * W));
+  T* sources = scratch.take<T>(job.threads * a.units * each * W);
   run_team(job, [&](const Team& team) {
-    for (int64_t q = team.first(count); q < team.last(count); ++q)
-      InfluencePanel<T, S>(a, q / a.panels, q % a.panels, sources + team.rank * a.units * W)
-          .advance();
+    T* source = sources + team.rank * a.units * each * W;
+    for (int64_t q = team.first(count); q < team.last(count); ++q) {
+      const int64_t lane = q / groups, panel = q % groups * each;
+      if (each == P && panel + P <= a.panels)
+        InfluencePanels<T, S, P>(a, lane, panel, source).advance();
+      else
+        InfluencePanels<T, S, 1>(a, lane, panel, source).advance();
+    }
   });
 }
 
