@@ -4,7 +4,7 @@ The task is penn-treebank with --small: the first nine tenths of the validation 
 training and the rest for validation; the test text is read once, by the best model of each run. All
 runs have the same settings but for what is dense. SNT-ASGD and plain SGD are the same run: until
 averaging begins they do the same, and after it the averages are kept beside the parameters, so the
-parameters themselves are those of plain SGD (tests/lab/train/test_language.py).
+parameters themselves are those of plain SGD (tests/lab/train/test_literal_loop.py).
 
 The results of each run are written as soon as it ends; a repeated call goes on with those missing.
 """

@@ -1,4 +1,4 @@
-"""Values that torch.nn.utils computes: pruned, normalised, or made by a hook of one's own."""
+"""Values that torch.nn.utils computes, and factors that are captured."""
 
 import copy
 import warnings
@@ -6,8 +6,19 @@ from functools import partial
 
 import pytest
 import torch
-from contract.networks import mostly_exhaustive
-from testing import CELLS, output_of
+from contract.equations import EQUATIONS, Equations
+from contract.networks import (
+    assert_same,
+    cell_of,
+    forms_where,
+    is_taken,
+    make,
+    mostly_exhaustive,
+    outcome,
+    weights_of,
+)
+from pairwise import pairwise
+from testing import CELLS, leaves_of, output_of
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, parametrize, prune
@@ -57,10 +68,6 @@ WAYS = {
 EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 
 
-def weights_of(module):
-    return [each for each in module.modules() if isinstance(each, SparseWeight)]
-
-
 def sources_of(weight):
     """The parameters that values are computed from."""
     return (each for name, each in weight.named_parameters() if "values" in name or name == "raw")
@@ -74,9 +81,9 @@ def test_what_is_computed_is_what_a_network_uses_and_trains(kind, way):
     torch.manual_seed(1)
     module = MODULES[kind]()
     twin, x = copy.deepcopy(module), torch.randn(7, 3, 6, dtype=torch.float64)
-    for weight in weights_of(module):
+    for weight in weights_of(module).values():
         WAYS[way](weight)
-    sources = [[*sources_of(weight)] for weight in weights_of(module)]
+    sources = [[*sources_of(weight)] for weight in weights_of(module).values()]
     optimizer = torch.optim.SGD([each for of_one in sources for each in of_one], lr=0.05)
     for _ in range(3):
         y = output_of(module, x)
@@ -84,7 +91,9 @@ def test_what_is_computed_is_what_a_network_uses_and_trains(kind, way):
         optimizer.zero_grad()
         loss.backward()
         computed = []
-        for weight, plain in zip(weights_of(module), weights_of(twin), strict=True):
+        for weight, plain in zip(
+            weights_of(module).values(), weights_of(twin).values(), strict=True
+        ):
             for hook in weight._forward_pre_hooks.values():
                 hook(weight, ())
             computed.append(weight.values)
@@ -93,7 +102,7 @@ def test_what_is_computed_is_what_a_network_uses_and_trains(kind, way):
         assert_close(y, expected, rtol=1e-12, atol=1e-12)
         twin.zero_grad()
         expected.square().sum().backward()
-        for plain, values, of_one in zip(weights_of(twin), computed, sources, strict=True):
+        for plain, values, of_one in zip(weights_of(twin).values(), computed, sources, strict=True):
             gradients = torch.autograd.grad(values, of_one, plain.values.grad)
             for source, gradient in zip(of_one, gradients, strict=True):
                 assert gradient.abs().sum() > 0
@@ -123,7 +132,7 @@ def test_compiled_networks_take_other_sources(way):
 )
 def test_functional_call_takes_other_parameters(kind, way):
     module, x = MODULES[kind](), torch.randn(7, 3, 6, dtype=torch.float64)
-    for weight in weights_of(module) if way else []:
+    for weight in weights_of(module).values() if way else []:
         WAYS[way](weight)
     others = {name: 0.5 * each.detach() for name, each in module.named_parameters()}
     before, found = output_of(module, x), output_of(partial(functional_call, module, others), (x,))
@@ -289,3 +298,65 @@ def test_embeddings_and_penalties(way):
         assert_close(penalty, weight.to_dense().square().sum())
         (vectors.sum() + penalty).backward()
         optimizer.step()
+
+
+GROWING = forms_where(lambda entry: entry.cell.gradient_growth)
+
+
+def capturing(model):
+    for weight in weights_of(model).values():
+        weight.captured = [[]]
+    return model
+
+
+def dense_gradient(weight):
+    (pairs,) = weight.captured
+    return sum(dy.T @ x for dy, x in pairs)
+
+
+GIVEN = {
+    "padded": {},
+    "lengths": {"lengths": [2, 7, 7, 1, 5]},
+    "resets": {"resets": torch.rand(7, 5, generator=torch.Generator().manual_seed(1)) < 0.3},
+    "timespans": {"timespans": torch.linspace(0.1, 0.7, 7, dtype=torch.float64)},
+}
+
+
+@pairwise(is_taken, form=GROWING, given=GIVEN, initial=[True, False], input_density=[1.0, 0.5])
+def test_networks(form, given, initial, input_density):
+    dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
+    network = make(form, num_layers=2, bidirectional=True, input_density=input_density, **dropped)
+    network.eval()
+    leaves = leaves_of(network, 7, 5, initial=initial)
+    plain = outcome(network, leaves, **given)
+    equations = Equations(network, EQUATIONS[cell_of(form)])
+    outcome(network, leaves, call=equations, **given)
+    assert_same(outcome(capturing(network), leaves, **given), plain, 1e-10)
+    for name, weight in weights_of(network).items():
+        own, dense = dense_gradient(weight), equations.gradients[weight]
+        assert_close(own, dense, rtol=1e-9, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("form", GROWING)
+def test_nothing_is_captured_without_gradients(form):
+    network = make(form, dtype=torch.float32)
+    x = torch.randn(4, 3, network.input_size)
+    with torch.no_grad():
+        wanted, found = network(x)[0], capturing(network)(x)[0]
+    assert torch.equal(found, wanted), "evaluation takes the way that it takes without a method"
+    assert all(weight.captured == [[]] for weight in weights_of(network).values())
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 7)])
+def test_linear(shape):
+    layer = capturing(SparseLinear(7, 7, density=0.3, dtype=torch.float64))
+    dense, x = layer.to_dense(), torch.randn(shape, dtype=torch.float64)
+    for model in (layer, dense):
+        model(model(x)).square().sum().backward()
+        model(x).sum().backward()
+    assert len(layer.weight.captured[0]) == 3
+    assert_close(dense_gradient(layer.weight), dense.weight.grad)
+    layer.weight.captured = [[]]
+    with torch.no_grad():
+        layer(x)
+    assert layer.weight.captured == [[]]

@@ -57,7 +57,7 @@ FAULTS = {
         "hold=evaluation.averaging_begins": "hold=False",
         "self.rewiring.skip()": "self.rewiring.step()",
     },
-    ("training", "lab/train/run.py", "lab/train/test_language.py"): {
+    ("training", "lab/train/run.py", "lab/train/test_literal_loop.py"): {
         "memory=self.memory,": "memory={},",
     },
     ("training", "lab/train/config.py", LOOP): {
@@ -71,7 +71,7 @@ FAULTS = {
         "parameter.grad = _carried(gradient, rewired, nnz)": "parameter.grad = gradient",
         "state[name] = _carried(state[name], rewired, nnz)": "pass",
     },
-    ("rewiring", "topology/rewiring.py", "nn/test_frozen_pattern.py"): {
+    ("rewiring", "topology/rewiring.py", "nn/test_signs.py"): {
         "steps, place)": "steps, sum(not w.frozen_pattern for w in self.weights[:place]))",
     },
     ("rewiring", "topology/rewiring.py", "topology/grow/test_gradient.py"): {
@@ -121,16 +121,16 @@ FAULTS = {
         "if unpacked > max(": "if 0 > max(",
         "0 <= extent <= most": "0 <= extent",
     },
-    ("kernels", "cpu/topology/select.cpp", "kernels/test_selection.py"): {
+    ("kernels", "cpu/topology/select.cpp", "kernels/test_topology.py"): {
         "wanted - 1), candidates.end());": BY_SCORE_ALONE,
     },
-    ("kernels", "cpu/topology/sample.cpp", "kernels/test_sampling.py"): {
+    ("kernels", "cpu/topology/sample.cpp", "kernels/test_topology.py"): {
         "draw % 2 == 0 || i == team.first(missing)": "draw % 2 == 0",
     },
-    ("kernels", "cpu/topology/scan.cpp", "kernels/test_selection.py"): {
+    ("kernels", "cpu/topology/scan.cpp", "kernels/test_topology.py"): {
         "link || ": "",
     },
-    ("kernels", "cpu/topology/check.cpp", "kernels/test_pattern.py"): {
+    ("kernels", "cpu/topology/check.cpp", "kernels/test_refusals.py"): {
         "idx[p] > idx[p - 1]": "idx[p] >= idx[p - 1]",
     },
     ("kernels", "cpu/topology/carry.cpp", "kernels/test_topology.py"): {

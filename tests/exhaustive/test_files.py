@@ -21,7 +21,7 @@ from sparse_engine.lab.cli.train import RunOptions, TrainTask
 from sparse_engine.lab.train import Config
 from sparse_engine.nn import GroupedWeight, SparseRNN
 
-SECONDS = 40
+SECONDS = 20
 # As large as a pointer, a count or a size can be, and their neighbours.
 NUMBERS = [0, 1, 2, 3, 40, 127, 128, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63]
 DTYPES = ["i1", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "?"]

@@ -27,10 +27,10 @@ def output_of(script, *arguments, timeout):
 
 @pytest.mark.parametrize("method", NAMES)
 def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
-    (killed,) = output_of("kill_rounds.py", method, tmp_path, 5, timeout=500)
-    assert killed == 5
+    (killed,) = output_of("kill_rounds.py", method, tmp_path, 3, timeout=500)
+    assert killed == 3
 
 
 def test_no_damage_goes_unnoticed(tmp_path):
-    exact, refused = output_of("damage.py", tmp_path, 5, timeout=600)
-    assert exact > 0 and refused > 1000
+    exact, refused = output_of("damage.py", tmp_path, 13, timeout=600)
+    assert exact > 0 and refused > 400

@@ -1,5 +1,6 @@
-"""Experiments of SET, QuickSelection, topology distances and Synapses, with tiny networks."""
+"""Experiments with tiny networks: of SET, QuickSelection, distances, Synapses and Selfish-RNN."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,13 +11,18 @@ from lab.tasks.layouts import SETTINGS, WRITERS
 from scipy.sparse import csr_array, save_npz
 
 from sparse_engine import convert
-from sparse_engine.lab.experiments import EXPERIMENTS, Plan
+from sparse_engine.lab.cli import main
+from sparse_engine.lab.experiments import EXPERIMENTS, Plan, Row, table
 from sparse_engine.lab.experiments import synapses as pixels
 from sparse_engine.lab.experiments import topology_distance as along
 from sparse_engine.lab.experiments.quick_selection import neighbours_accuracy, overlaps
 from sparse_engine.lab.experiments.set import MOCANU
-from sparse_engine.lab.tasks import Examples
-from sparse_engine.lab.train import Config, read_weights
+from sparse_engine.lab.experiments.training import Quantity, TrainingExperiment, Variant
+from sparse_engine.lab.tasks import Examples, PennTreebank
+from sparse_engine.lab.train import Config, Run, read_metrics, read_weights
+from sparse_engine.nn import SparseWeight
+from sparse_engine.optim import SNTASGD
+from sparse_engine.topology import Selfish
 
 SHORT = {"steps": 9, "every": 4, "evaluate_every": 3}
 
@@ -150,3 +156,136 @@ def test_constant_pixels_are_those_that_never_change():
     x = x.clone()
     x[:, 3] = 0.5
     assert pixels.constant_pixels(x).nonzero().tolist() == [[3]]
+
+
+TINY = {
+    "batch_size": 3,
+    "bptt": 6,
+    "evaluation_streams": 2,
+    "embedding": 20,
+    "hidden": 20,
+    "last": 20,
+    "steps": 4,
+    "every": 2,
+    "evaluate_every": 2,
+}
+#: Published densities, learning rates, first fractions and numbers of epochs.
+FLAGS = {
+    "selfish-lstm": (0.33, 40, 0.8, 100),
+    "selfish-rhn": (0.472, 15, 0.5, 500),
+    "selfish-on-lstm": (0.45, 30, 0.5, 1000),
+    "selfish-mixture": (0.45, 15, 0.5, 1000),
+}
+
+
+@pytest.fixture
+def texts(tmp_path):
+    for name, lines in (("train", 12), ("valid", 12), ("test", 6)):
+        text = "the cat sat on the mat and a dog ran\n" * lines
+        (tmp_path / f"{name}.txt").write_text(text)
+        (tmp_path / f"wiki.{name}.tokens").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_published_model_is_trained_by_its_published_flags(name, texts, tmp_path):
+    (variant,) = EXPERIMENTS[name].variants
+    config = variant.config()
+    found = (
+        config.network.density,
+        config.optimization.learning_rate,
+        config.method.fraction,
+        config.steps / config.method.every,
+    )
+    assert found == FLAGS[name]
+    assert config.optimization.clip_norm == 0.25 and config.optimization.clip_value is None
+    assert config.evaluate_every == config.method.every
+    assert config.network.gain == pytest.approx(config.network.density**0.5, abs=1e-3)
+    run = Run(tmp_path / "run", config.replaced(data=texts, **TINY))
+    assert isinstance(run.rewiring, Selfish) and isinstance(run.optimizer, SNTASGD)
+    matrices = [name for name, p in run.model.named_parameters() if "bias" not in name]
+    weights = [module for module in run.model.modules() if isinstance(module, SparseWeight)]
+    assert len(matrices) == len(weights) == len(run.rewiring.weights), "every matrix is sparse"
+    result = run.train(progress=False)
+    assert result.finished and result.best["test"]["perplexity"] > 1
+    assert set(variant.published) == {q.name for q in EXPERIMENTS[name].quantities}
+
+
+def test_small_experiment_compares_sparse_with_dense(texts, tmp_path):
+    experiment = EXPERIMENTS["selfish-small"]
+    plan = Plan(tmp_path / "runs", seeds=[0], workers=1, settings={"data": texts, **TINY})
+    rows = experiment.rows(plan)
+    assert [row.variant for row in rows[::2]] == [variant.name for variant in experiment.variants]
+    assert [len(row.values) for row in rows] == [1] * 10
+    sizes = [variant.config().replaced(data=texts, **TINY) for variant in experiment.variants]
+    assert {config.task for config in sizes} == {sizes[0].task}
+    assert all(isinstance(config.task, PennTreebank) and config.task.small for config in sizes)
+    assert len({config.optimization.learning_rate for config in sizes}) == 1
+
+
+SMALL = {"hidden": 8, "density": 0.2, "steps": 12, "every": 4, "evaluate_every": 1}
+
+
+def experiment():
+    return TrainingExperiment(
+        "small",
+        "a small experiment",
+        "nobody",
+        [
+            Variant("SET", "mackey-glass", SMALL | {"method": "set"}, {"links": 3.0}),
+            Variant("fixed", "mackey-glass", SMALL | {"method": "static"}, note="stays"),
+        ],
+        [
+            Quantity.last_ten("validation", "mse", False),
+            Quantity.best("validation", "mse", False),
+            Quantity("links", lambda run: float(run.scores.last["nnz"]), True),
+        ],
+    )
+
+
+def test_variants_are_trained_with_every_seed(tmp_path):
+    plan = Plan(tmp_path, seeds=(0, 3), workers=1)
+    rows = experiment().rows(plan)
+    assert [(row.variant, len(row.values)) for row in rows] == [("SET", 2)] * 3 + [("fixed", 2)] * 3
+    assert [row.published for row in rows] == [None, None, 3.0, None, None, None]
+    assert rows[2].reached is True and rows[0].reached is None
+    entries = read_metrics(tmp_path / "SET" / "seed3" / "metrics.jsonl")
+    assert rows[0].values[1] == pytest.approx(sum(e["metric"] for e in entries[-10:]) / 10)
+    assert rows[1].values[1] == min(entry["metric"] for entry in entries)
+    assert rows[0].values[0] != rows[0].values[1], "seeds differ"
+    assert all(seconds > 0 for seconds in rows[0].seconds) and not rows[1].seconds
+    text = table(rows)
+    assert "| SET | links | 3 | 13 ± 0 | 2 | yes |" in text and "| stays |" in text
+    assert experiment().rows(plan) == rows, "finished runs are not repeated"
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path):
+    experiment().rows(Plan(tmp_path, seeds=(0,), workers=1))
+    with pytest.raises(ValueError, match=r"found network\.hidden = 9 instead of 8"):
+        experiment().rows(Plan(tmp_path, seeds=(0,), workers=1, settings={"hidden": 9}))
+
+
+def test_rows_are_compared_in_their_direction():
+    lower = Row("a", "mse", [1.0, 3.0], published=2.0, higher_is_better=False)
+    assert lower.mean == 2 and lower.deviation == pytest.approx(2**0.5) and lower.reached
+    assert not Row("a", "accuracy", [1.0, 2.0], published=2.0, higher_is_better=True).reached
+    assert Row("a", "links", [1.0], published=2.0).reached is None
+
+
+def test_the_command_writes_a_report(tmp_path, capsys):
+    options = ["--seeds=1", "--workers=1", f"--out={tmp_path / 'runs'}"]
+    options += [f"--json={tmp_path / 'report.json'}", "--settings"]
+    options += ["steps", "40", "every", "4", "hidden", "40"]
+    assert main(["reproduce", "zhang-mackey-glass", *options]) == 0
+    out = capsys.readouterr().out
+    assert "| pruning | validation mse, mean of last 10 | 0.0002085 |" in out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["experiment"] == "zhang-mackey-glass" and report["seeds"] == [0]
+    assert {"processor", "family", "caches", "cores", "commit", "isa"} <= report["machine"].keys()
+    assert {row["variant"] for row in report["rows"]} >= {"pruning", "SET", "fixed weights"}
+    assert main(["reproduce", "zhang-mackey-glass", "--seeds", "0"]) == 2
+
+
+def test_every_experiment_has_a_name_and_a_source():
+    for name, made in EXPERIMENTS.items():
+        assert made.name == name and made.summary and made.source, name
