@@ -1,6 +1,12 @@
-"""Full grids of what the tests of every commit sample by pairs."""
+"""Full grids, long runs, and native operations with any arguments."""
 
+import gc
+import os
+import resource
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +17,10 @@ from kernels.sequences import FORMS as OPERATIONS
 from kernels.sequences import check
 from kernels.test_sequences import SHAPES as STEPS_AND_BATCHES
 from kernels.test_sequences import is_exact_enough
+from methods import build, make_method, train
 from testing import leaves_of, square_patterns
+
+from sparse_engine.topology import ITOP, SNFS, DeepR, GraNet, Tracker
 
 SQUARE = square_patterns()
 
@@ -46,3 +55,43 @@ def test_operations(name, pattern):
             check(form, form.problem(SQUARE[pattern], *shape, getattr(torch, dtype), **given))
         except AssertionError as error:
             raise AssertionError(f"{shape}, {dtype}, {initial=}, {bias=}") from error
+
+
+SECONDS = 10
+MEMORY_GB = 16
+
+
+@pytest.mark.parametrize("seed", [1, 1_000_000, 2_000_000])
+def test_any_arguments(seed):
+    script = Path(__file__).with_name("fuzz.py")
+    done = subprocess.run(
+        [sys.executable, script, str(seed), str(SECONDS), str(MEMORY_GB)],
+        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=20 * SECONDS,
+        check=False,
+    )
+    last = done.stdout.split()[-1:]
+    assert done.returncode == 0, f"the call of seed {last} ended the process: {done.stderr[-2000:]}"
+
+
+def held():
+    """Bytes of the process, and tensors that Python knows."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    tensors = sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+    return pages * resource.getpagesize(), tensors
+
+
+@pytest.mark.parametrize("method", [DeepR, SNFS, ITOP, GraNet])
+def test_memory_is_bounded(method):
+    """If the links of all weights stayed behind at each rewiring, they would be 67 MB."""
+    parts = build(make_method(method, steps=2500, every=1), 1, hidden=128)
+    Tracker(parts.rule)
+    train(parts, 0, 500)
+    memory, tensors = held()
+    train(parts, 500, 2500)
+    assert parts.rule.steps == 2500
+    later, more = held()
+    assert more <= tensors + 10 and later < memory + 15e6

@@ -1,4 +1,4 @@
-"""The C++ program of the examples serves a package as Python computes it."""
+"""Packages of every cell, in Python and in the C++ program of the examples."""
 
 import os
 import shutil
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from testing import CELLS, output_of, packaged_output
 from torch.testing import assert_close
 
 import sparse_engine
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
 
 pytestmark = [
     pytest.mark.exhaustive,
@@ -78,3 +79,12 @@ def test_a_file_that_is_no_package(program, tmp_path):
         [program, tmp_path / "x.pt2", "1", "1", "6"], input=b"", capture_output=True
     )
     assert run.returncode == 1 and run.stderr
+
+
+MODULES = CELLS | {"linear": SparseLinear}
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_a_package_computes_the_same(kind, tmp_path):
+    module, x = MODULES[kind](6, 21, density=0.3), torch.randn(7, 3, 6)
+    assert_close(packaged_output(module, x, tmp_path), output_of(module, x))
