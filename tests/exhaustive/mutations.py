@@ -74,13 +74,13 @@ FAULTS = {
     ("rewiring", "topology/rewiring.py", "nn/test_signs.py"): {
         "steps, place)": "steps, sum(not w.frozen_pattern for w in self.weights[:place]))",
     },
-    ("rewiring", "topology/rewiring.py", "topology/grow/test_gradient.py"): {
+    ("rewiring", "topology/rewiring.py", "topology/grow/test_grow.py"): {
         "weight.captured is None or left == self.grow.window": "weight.captured is None",
     },
     ("rewiring", "topology/rewiring.py", "callbacks/test_optimizer_hook.py"): {
         "weight.captured[-1] = []": "pass",
     },
-    ("rewiring", "topology/grow.py", "topology/grow/test_gradient.py"): {
+    ("rewiring", "topology/grow.py", "topology/grow/test_grow.py"): {
         "len(steps) - 1 - s": "s",
     },
     ("rewiring", "callbacks/optimizer_hook.py", "callbacks/test_optimizer_hook.py"): {
