@@ -82,7 +82,7 @@ def test_fake_tensors_have_the_same_shapes(form):
 GIVEN = {
     "nothing": lambda form, x: {},
     "resets": lambda form, x: {"resets": begins(x)},
-    "timespans": lambda form, x: {"timespans": torch.rand(len(x))} if form in TIMED else {},
+    "timespans": lambda form, x: {"timespans": torch.rand(len(x))},
 }
 QUICK = {("rnn", "resets"), ("neural_ode", "timespans")}
 
@@ -92,6 +92,7 @@ QUICK = {("rnn", "resets"), ("neural_ode", "timespans")}
     [
         pytest.param(*case, marks=() if case in QUICK else pytest.mark.exhaustive)
         for case in product(COMPILED, GIVEN)
+        if case[1] != "timespans" or case[0] in TIMED
     ],
 )
 def test_training_steps_without_a_graph_break_for_any_number_of_steps(form, given):

@@ -23,12 +23,19 @@ from testing import leaves_of, square_patterns
 from sparse_engine.topology import ITOP, SNFS, DeepR, GraNet, Tracker
 
 SQUARE = square_patterns()
+#: Dtype, and whether there are initial states and a bias: every two of them in each combination.
+EVERY_TWO = [
+    ("float32", True, True),
+    ("float32", False, False),
+    ("float64", True, False),
+    ("float64", False, True),
+]
 
 
 @pytest.mark.parametrize("form", NETWORKS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_networks(form, shape):
-    for stack, dtype, initial in product(STACKS, BOUNDS, (True, False)):
+    for stack, (dtype, initial) in product(STACKS, ((torch.float64, True), (torch.float32, False))):
         if not makes_sense({"form": form, "stack": stack, "dtype": str(dtype)}):
             continue
         if (form.startswith("lif"), shape, dtype) == (True, "long", torch.float32):
@@ -45,9 +52,8 @@ def test_networks(form, shape):
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("pattern", SQUARE)
 def test_operations(name, pattern):
-    form, parts = OPERATIONS[name], (True, False)
-    dtypes = ("float32", "float64")
-    for shape, dtype, initial, bias in product(STEPS_AND_BATCHES, dtypes, parts, parts):
+    form = OPERATIONS[name]
+    for shape, (dtype, initial, bias) in product(STEPS_AND_BATCHES, EVERY_TWO):
         if not is_exact_enough({"form": name, "pattern": pattern, "dtype": dtype}):
             continue
         given = {"initial": initial, "bias": bias}
@@ -86,12 +92,12 @@ def held():
 
 @pytest.mark.parametrize("method", [DeepR, SNFS, ITOP, GraNet])
 def test_memory_is_bounded(method):
-    """If the links of all weights stayed behind at each rewiring, they would be 67 MB."""
-    parts = build(make_method(method, steps=2500, every=1), 1, hidden=128)
+    """If the links of all weights stayed behind at each rewiring, they would be 94 MB."""
+    parts = build(make_method(method, steps=1000, every=1), 1, hidden=256)
     Tracker(parts.rule)
-    train(parts, 0, 500)
+    train(parts, 0, 300)
     memory, tensors = held()
-    train(parts, 500, 2500)
-    assert parts.rule.steps == 2500
+    train(parts, 300, 1000)
+    assert parts.rule.steps == 1000
     later, more = held()
     assert more <= tensors + 10 and later < memory + 15e6

@@ -1,9 +1,6 @@
-"""Runs of every task, cell and method that fail or are killed over and over, and go on."""
+"""Short runs of every task, cell and method: one that failed goes on as if it had not."""
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -90,31 +87,3 @@ def test_runs_with_cells(check, name, cell, method):
 @pairwise(name=[name for name in TASKS if "cell" not in NAMES[name]], method=list(METHODS))
 def test_runs_without_cells(check, name, method):
     check(name, method)
-
-
-SCRIPTS = Path(__file__).resolve().parents[1] / "lab" / "train"
-METHODS_KILLED = sorted(entry.kind.__name__ for entry in METHODS.values())
-
-
-def output_of(script, *arguments, timeout):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", script, *map(str, arguments)],
-        cwd=SCRIPTS,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [int(number) for number in done.stdout.split()]
-
-
-@pytest.mark.parametrize("method", METHODS_KILLED)
-def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
-    (killed,) = output_of("kill_rounds.py", method, tmp_path, 3, timeout=500)
-    assert killed == 3
-
-
-def test_no_damage_goes_unnoticed(tmp_path):
-    exact, refused = output_of("damage.py", tmp_path, 13, timeout=600)
-    assert exact > 0 and refused > 400

@@ -47,7 +47,7 @@ def files(folder):
 
 def test_a_sweep_that_is_ended_again_and_again_goes_on(tmp_path):
     moments = random.Random(0)
-    for kind in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM) * 2:
+    for kind in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         process = sweep(tmp_path / "parts")
         time.sleep(moments.uniform(2, 12))
         if kind == signal.SIGINT:

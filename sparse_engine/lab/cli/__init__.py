@@ -16,11 +16,9 @@ with extra("train"):
 
 from sparse_engine.lab.cli.analyze import Analyze
 from sparse_engine.lab.cli.distance import Distance
-from sparse_engine.lab.cli.look import Compare, Info, Watch
-from sparse_engine.lab.cli.reproduce import Reproduce
+from sparse_engine.lab.cli.look import Compare, Info, Reproduce, Watch, Wiring
 from sparse_engine.lab.cli.sweep import Sweep
 from sparse_engine.lab.cli.train import Resume, Train
-from sparse_engine.lab.cli.wiring import Wiring
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 

@@ -27,14 +27,9 @@ class Adding(Generated, Regression):
 
     name = "adding"
     summary = "sum of the two marked numbers among many"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 3000,
-        "every": 100,
-        "learning_rate": 0.005,
-        "cell": "gru",
-        "hidden": 64,
-        "density": 0.2,
-    }
+    recipe: ClassVar[dict[str, Any]] = dict(
+        steps=3000, every=100, learning_rate=0.005, cell="gru", hidden=64, density=0.2
+    )
     least = Generated.least | {"length": 2}
     features: ClassVar[int] = 2
     answers: ClassVar[int] = 1
@@ -87,14 +82,9 @@ class CopyMemory(AnswersAtEnd):
 
     name = "copy-memory"
     summary = "repeat ten symbols after a long pause"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 5000,
-        "every": 100,
-        "learning_rate": 0.003,
-        "cell": "gru",
-        "hidden": 128,
-        "density": 0.1,
-    }
+    recipe: ClassVar[dict[str, Any]] = dict(
+        steps=5000, every=100, learning_rate=0.003, cell="gru", hidden=128, density=0.1
+    )
     #: The number of symbols in a sequence.
     answer_steps: ClassVar[int] = 10
     #: The number of different symbols; the next two inputs are the blank and the sign.
@@ -140,14 +130,9 @@ class DelayedMatch(AnswersAtEnd):
 
     name = "delayed-match"
     summary = "whether a stimulus equals the one shown before a pause"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 2000,
-        "every": 50,
-        "learning_rate": 0.003,
-        "cell": "gru",
-        "hidden": 64,
-        "density": 0.2,
-    }
+    recipe: ClassVar[dict[str, Any]] = dict(
+        steps=2000, every=50, learning_rate=0.003, cell="gru", hidden=64, density=0.2
+    )
     #: The number of directions, and of inputs in the ring.
     directions: ClassVar[int] = 8
     least = Generated.least | {"delay": 0, "noise": 0}

@@ -130,15 +130,9 @@ class MackeyGlassContinuation(Task):
     name = "mackey-glass-continuation"
     summary = "continue a chaotic series for ten Lyapunov times"
     metric = "smape"
-    recipe: ClassVar[dict[str, Any]] = {
-        "steps": 1000,
-        "every": 50,
-        "learning_rate": 5e-3,
-        "cell": "lstm",
-        "hidden": 100,
-        "density": 0.1,
-        "fraction": 0.2,
-    }
+    recipe: ClassVar[dict[str, Any]] = dict(
+        steps=1000, every=50, learning_rate=5e-3, cell="lstm", hidden=100, density=0.1, fraction=0.2
+    )
 
     #: Values in a Lyapunov time, and the time from one to the next.
     lyapunov_values: ClassVar[int] = 75

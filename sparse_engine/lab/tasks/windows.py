@@ -187,14 +187,9 @@ class Person(Windows):
     name = "person"
     summary = "activity of a person at each step, from positions of four tags"
     split_seed = 27731
-    recipe: ClassVar[dict[str, Any]] = {
-        **ZHANG_RECIPE,
-        "steps": 11_413,
-        "every": 113,
-        "learning_rate": 5e-3,
-        "cell": "neural_ode",
-        "hidden": 64,
-    }
+    recipe: ClassVar[dict[str, Any]] = dict(
+        **ZHANG_RECIPE, steps=11_413, every=113, learning_rate=5e-3, cell="neural_ode", hidden=64
+    )
     features: ClassVar[int] = 7
     answers: ClassVar[int] = 7
 

@@ -1,4 +1,4 @@
-"""Damages each file of a checkpoint in every way, and resumes: ``damage.py FOLDER STRIDE``.
+"""Damages each file of a checkpoint in every way, and resumes.
 
 Files are removed, cut short, exchanged for each other and for those of another run, and each byte
 in STRIDE of the tensors changed. A resumed run must end as the run that was never stopped, or be
@@ -6,9 +6,7 @@ refused in one line that says what to do. Prints how often each happened.
 """
 
 import shutil
-import sys
 from itertools import count, permutations
-from pathlib import Path
 
 import torch
 from conftest import make
@@ -91,7 +89,3 @@ def main(folder, stride):
             raise
         shutil.rmtree(damaged)
     print(found["exact"], found["refused"])
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""Starts a run, kills it at random moments and goes on with it: ``kill_rounds.py METHOD FOLDER N``.
+"""Starts a run, kills it at random moments and goes on with it, over and over.
 
 Each process of a run is a fork that is killed at a random moment from its start on, the first
 checkpoint included, by SIGKILL or by Ctrl-C. Every run must end with the files of the run that was
@@ -81,7 +81,3 @@ def main(name, folder, number):
             assert files(parts) == files(folder / "whole")
             shutil.rmtree(parts)
     print(killed)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -9,7 +9,7 @@ from scipy import stats
 from testing import refusals
 
 from sparse_engine.lab.train import compare, read_runs
-from sparse_engine.lab.train.paired import holm, paired_test
+from sparse_engine.lab.train.compare import holm, paired_test
 
 
 @pytest.fixture

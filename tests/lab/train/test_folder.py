@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from contract.networks import mostly_exhaustive
 from fresh_process import run_script
-from methods import build, make_method, train
+from methods import OPTIONS, build, make_method, train
 from safetensors.torch import load_file, save_file
 from testing import random_pattern
 from torch import nn
@@ -245,35 +246,30 @@ def test_a_kill_between_any_two_writes_leaves_one_whole_checkpoint(tmp_path, mon
     assert survivors == [1, 1, 1, 1, 1, 2, 2]
 
 
-def run_here(script, folder):
-    """Runs Python with this folder's modules at hand, in a process of one thread."""
-    script = f"import torch; torch.set_num_threads(1)\n{script}"
-    return run_script(script, str(folder), cwd=Path(__file__).parent)
+def run_here(script, *arguments):
+    """Run Python with this folder's modules at hand, in a process of one thread; what it prints."""
+    script = f"import pathlib, sys, torch; torch.set_num_threads(1)\n{script}"
+    done = run_script(script, *map(str, arguments), cwd=Path(__file__).parent, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return [int(number) for number in done.stdout.split()]
 
 
-# The rounds and damages of tests/exhaustive, but a few of them.
-KILL_ROUNDS = """
-import pathlib, sys, kill_rounds
-kill_rounds.main("SET", pathlib.Path(sys.argv[1]), 3)
-"""
-DAMAGE = """
-import pathlib, sys, damage
-damage.main(pathlib.Path(sys.argv[1]), 499)
-"""
+KILL_ROUNDS = "import kill_rounds; kill_rounds.main(sys.argv[1], pathlib.Path(sys.argv[2]), 3)"
+DAMAGE = "import damage; damage.main(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path):
-    done = run_here(KILL_ROUNDS, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 0
+@mostly_exhaustive("method", [method.__name__ for method in OPTIONS], "SET")
+def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
+    assert run_here(KILL_ROUNDS, method, tmp_path) == [3]
 
 
-def test_no_damage_goes_unnoticed(tmp_path):
-    done = run_here(DAMAGE, tmp_path)
-    assert done.returncode == 0, done.stderr
-    exact, refused = map(int, done.stdout.split())
-    assert exact > 0 and refused > 40
+@pytest.mark.parametrize(
+    ("stride", "fewest"), [(499, 40), pytest.param(13, 400, marks=pytest.mark.exhaustive)]
+)
+def test_no_damage_goes_unnoticed(tmp_path, stride, fewest):
+    exact, refused = run_here(DAMAGE, tmp_path, stride)
+    assert exact > 0 and refused > fewest
 
 
 def setup(seed=0):
