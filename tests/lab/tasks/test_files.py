@@ -1,6 +1,7 @@
 """Files of data sets: where they are looked for, and downloads from a server on this machine."""
 
 import functools
+import gc
 import hashlib
 import http.server
 import os
@@ -60,7 +61,8 @@ def address(site, tmp_path, monkeypatch):
     monkeypatch.delenv("SPARSE_ENGINE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return f"http://127.0.0.1:{site.server_port}"
+    yield f"http://127.0.0.1:{site.server_port}"
+    gc.collect()  # sockets that are left open are closed here, and not in a test of other files
 
 
 @pytest.mark.parametrize(
