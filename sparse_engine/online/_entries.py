@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparse_engine import ops
 from sparse_engine.nn import Recurrent, SparseWeight
-from sparse_engine.online._step import Leaf, Slopes, Step, learned_arguments, pick
+from sparse_engine.online._step import Leaf, Slopes, Step, learned_arguments
 
-#: All numbers of a parameter.
+#: All lanes.
 ALL = slice(None)
 
 
@@ -41,25 +42,46 @@ class Entries:
     columns: Tensor | None = None
     weight: SparseWeight | None = None
 
+    @property
+    def height(self) -> int:
+        """Number of rows of the leaf, ``gates * units``."""
+        return self.weight.shape[0] if self.weight is not None else int(self.rows[-1]) + 1
+
     def read_links(self) -> None:
         """Read the links again, which may have changed."""
         if self.weight is not None:
             self.rows, self.columns = self.weight.rows().int(), self.weight.col_indices
 
-    def immediate(self, step: Step, of: Slopes, some: slice = ALL) -> Tensor | None:
-        """Return the derivative of a quantity by some numbers in this step, ``[lanes, entries]``.
+    def immediate(self, step: Step, of: Slopes, lanes: slice = ALL) -> Tensor | None:
+        """Return the derivative of a quantity by each number in this step, ``[lanes, entries]``.
 
         It belongs to the number's own unit. None where the quantity depends on none of them.
         """
         total = None
         for leaf, slope in of.items():
             if self._enters(leaf, step):
-                term = pick(slope, self.rows[some])
+                source = None
                 if self.columns is not None:
-                    source = step.x if self.kind == "input" else step.sources[leaf[1]]
-                    term *= pick(source, self.columns[some])
+                    source = (step.x if self.kind == "input" else step.sources[leaf[1]])[lanes]
+                term = self.spread(slope[lanes], source)
                 total = term if total is None else total.add_(term)
         return total
+
+    def spread(self, of_rows: Tensor, of_columns: Tensor | None = None) -> Tensor:
+        """Return each number's row of one, times its column of another, ``[lanes, entries]``."""
+        lanes = []
+        for lane, each in enumerate(of_rows):
+            column = None if of_columns is None else of_columns[lane]
+            if self.weight is not None:
+                if column is None:
+                    column = each.new_ones(self.weight.shape[1])
+                found = ops.sddmm(self.weight.pattern, each.unsqueeze(1), column.unsqueeze(1))
+            else:
+                found = each.index_select(0, self.rows)  # faster by dimension than rows[:, index]
+                if column is not None and self.columns is not None:
+                    found *= column.index_select(0, self.columns)
+            lanes.append(found)
+        return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
     def _enters(self, leaf: Leaf, step: Step) -> bool:
         kind, which = leaf

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
 from sparse_engine.online._entries import Entries
-from sparse_engine.online._step import Leaf, Slopes, Step, pick
+from sparse_engine.online._step import Leaf, Slopes, Step
 from sparse_engine.ops import Pattern
 
 #: Numbers of one quantity in a block of columns: temporaries stay within a cache.
@@ -158,28 +158,39 @@ class Own(Influence):
         self.parts = [torch.zeros(shape, dtype=dtype)]
 
     def _read(self, weights: list[SparseWeight]) -> None:
-        rows = self.entries.rows
-        gated = rows.numel() and int(rows.max()) >= self.units
-        self.unit = rows % self.units if gated else rows
+        self.gates = self.entries.height // self.units
         self.links = [_self_links(weight, self.units) for weight in weights if self.by_links]
 
     def advance(self, steps: list[Step], weights: list[Weights]) -> None:
-        """Carry the influence over one time step, by blocks of entries."""
+        """Carry the influence over one time step, lane by lane."""
         step, (part,) = steps[self.entries.layer], self.parts
         recurrent = weights[self.entries.layer].recurrent
         of_states = [self._of_unit(of, step, recurrent) for of in step.of_states]
-        for some in _slices(part.shape[2], BLOCK):
-            at, unit = part[:, :, some], self.unit[some]
-            new = []
+        for lane, before in enumerate(part):
+            at, new = slice(lane, lane + 1), []
             for of in of_states:
-                total = self.entries.immediate(step, of, some)
-                total = torch.zeros_like(at[:, 0]) if total is None else total
-                for i in range(at.shape[1]):
+                total = self.entries.immediate(step, of, at)
+                total = torch.zeros_like(part[at, 0]) if total is None else total
+                for i, each in enumerate(before):
                     if ("state", i) in of:
-                        total.addcmul_(pick(of["state", i], unit), at[:, i])
+                        self._add(of["state", i][at], each, total)
                 new.append(total)
-            for i, each in enumerate(new):
-                at[:, i] = each
+            for i, total in enumerate(new):
+                before[i] = total[0]
+
+    def _add(self, slope: Tensor, influence: Tensor, total: Tensor) -> None:
+        """Add the influence times the slope of the entry's unit; most slopes may be 0."""
+        weight, units = self.entries.weight, slope[0].nonzero().squeeze(1)
+        if weight is None or 4 * units.numel() > self.units:
+            total.addcmul_(self._of_entries(slope), influence)
+            return
+        rows = (units + self.units * torch.arange(self.gates).unsqueeze(1)).flatten()
+        row, slot = _ranges(weight.crow_indices, rows)
+        total[0, slot] += slope[0, rows[row] % self.units] * influence[slot]
+
+    def _of_entries(self, of_units: Tensor) -> Tensor:
+        """Return for each entry what belongs to its unit, ``[lanes, entries]``."""
+        return self.entries.spread(of_units.repeat(1, self.gates))
 
     def _of_unit(self, of: Slopes, step: Step, weights: list[SparseWeight]) -> Slopes:
         """Return the slopes of a state with those through the links of units to themselves."""
@@ -199,10 +210,9 @@ class Own(Influence):
     def gradient(self, of_states: list[Tensor]) -> Tensor:
         """Return the gradient of every entry: that by its unit's first state, times influence."""
         by, (part,) = of_states[self.entries.layer], self.parts
-        found = part.new_empty(part.shape[2])
-        for some in _slices(part.shape[2], BLOCK):
-            own = pick(by, self.unit[some])
-            torch.sum(own.mul_(part[:, 0, some]), 0, out=found[some])
+        found = self._of_entries(by[:1]).mul_(part[:1, 0])[0]
+        for lane in range(1, len(part)):
+            found += self._of_entries(by[lane : lane + 1]).mul_(part[lane, 0])[0]
         return found
 
     def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:
@@ -219,11 +229,6 @@ def _self_links(weight: SparseWeight, units: int) -> tuple[Tensor, Tensor]:
     rows = weight.rows()
     slots = (weight.col_indices == rows % units).nonzero().squeeze(1)
     return rows[slots], slots
-
-
-def _slices(count: int, width: int) -> Iterator[slice]:
-    for begin in range(0, count, width):
-        yield slice(begin, min(begin + width, count))
 
 
 class Kept(Influence):
@@ -336,7 +341,13 @@ def _multiply(weight: SparseWeight | Tensor, x: Tensor) -> Tensor:
 
 def _links_out_of(unit: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
     """Return the links out of each of some units: the place of the unit, and the link."""
-    begin, count = pattern.t_crow[unit], pattern.t_crow.diff()[unit]
+    place, slot = _ranges(pattern.t_crow, unit)
+    return place, pattern.permutation[slot].long()
+
+
+def _ranges(begins: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the members of some ranges that follow each other: place in ``which``, and member."""
+    begin, count = begins[which], begins.diff()[which]
     place = torch.repeat_interleave(count)
     within = torch.arange(place.numel()) - (count.cumsum(0) - count)[place]
-    return place, pattern.permutation[begin[place] + within].long()
+    return place, begin[place] + within

@@ -153,7 +153,7 @@ def slopes(traced: Traced, of: Tensor, by: Tensor | None = None) -> Slopes:
 
 @torch.no_grad()
 def backpropagate(weights: list[SparseWeight], step: Step, gradient: Tensor) -> dict[Leaf, Tensor]:
-    """Return the gradient by every leaf of this step, given that by the first state after it."""
+    """Return the gradient by input and products of this step, given that by the first state."""
     found: dict[Leaf, Tensor] = {}
 
     def add(gradient: Tensor, slopes: Slopes) -> None:
@@ -164,7 +164,7 @@ def backpropagate(weights: list[SparseWeight], step: Step, gradient: Tensor) -> 
     add(gradient, step.of_states[0])
     for k in reversed(range(len(step.sources))):
         of_product = found.get(("product", k))
-        if of_product is not None:
+        if of_product is not None and any(kind != "state" for kind, _ in step.of_sources[k]):
             weight = weights[step.levels[k]]
             of_source = ops.spmm_t(weight.values.detach(), weight.pattern, of_product.t()).t()
             add(of_source, step.of_sources[k])
@@ -173,8 +173,3 @@ def backpropagate(weights: list[SparseWeight], step: Step, gradient: Tensor) -> 
 
 def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_()
-
-
-def pick(rows: Tensor, index: Tensor) -> Tensor:
-    """Return ``rows[:, index]``; torch is many times faster in one dimension."""
-    return torch.stack([row.index_select(0, index) for row in rows])

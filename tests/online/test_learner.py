@@ -106,7 +106,8 @@ def of_positions(learner, kind):
         dense = each.parts[0].movedim(4, 2).flatten(1, 2)
         return {(p, u): dense[:, e, :, u] for e, p in enumerate(places) for u in range(UNITS)}
     entry = each.entry.tolist() if hasattr(each, "entry") else range(len(places))
-    pairs = zip(entry, each.unit.tolist(), strict=True)
+    unit = each.unit if hasattr(each, "unit") else each.entries.rows % UNITS
+    pairs = zip(entry, unit.tolist(), strict=True)
     return {(places[e], u): each.parts[0][..., k] for k, (e, u) in enumerate(pairs)}
 
 
