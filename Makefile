@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx sparse_engine/*/*.pxd) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-newest test-all sanitize lint bench bench-kernels build cuda gpu-check \
+.PHONY: demo test test-exhaustive test-newest newest test-all sanitize lint bench bench-kernels build cuda gpu-check \
 	torch-headers docs docs-links clean
 
 demo: build
@@ -21,19 +21,22 @@ test: build .venv/dev
 # With kernels for every instruction set, those compared that this processor runs.
 test-exhaustive: build .venv/dev
 	SPARSE_ENGINE_ISA_BUILD=all $(BIN)/python setup.py --quiet build_ext --inplace
-	$(PYTEST) -m exhaustive
+	SPARSE_ENGINE_ISA_BUILD=all $(PYTEST) -m exhaustive
 
 test-all: test test-exhaustive
 
 # The contract on a newer torch, for which nothing is built again; skipped where none installs.
 NEWEST ?= torch<2.16
-test-newest: build
-	test -d .venv-newest || $(PYTHON) -m venv .venv-newest
-	if .venv-newest/bin/python -m pip install --quiet "$(NEWEST)" numpy safetensors pytest \
-		pytest-xdist hypothesis allpairspy; \
-	then OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --numprocesses auto --dist worksteal \
+test-newest: build newest
+	if test -e .venv-newest/ready; then OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --numprocesses auto --dist worksteal \
 		-p no:cacheprovider tests/contract; \
 	else echo "no newer torch was found: $(NEWEST)"; fi
+
+newest:
+	test -d .venv-newest || $(PYTHON) -m venv .venv-newest
+	rm -f .venv-newest/ready
+	! .venv-newest/bin/python -m pip install --quiet "$(NEWEST)" numpy safetensors pytest \
+		pytest-xdist hypothesis allpairspy || touch .venv-newest/ready
 
 # A build of its own, in build/sanitize. No leak is reported, as Python keeps much for good; a
 # failed allocation returns null, as it does outside.
