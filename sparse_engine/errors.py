@@ -20,7 +20,15 @@ class EdgeListError(ValueError):
 
 
 class TableError(ValueError):
-    """Table of a connectome that is not valid; the message names the file, the row and column."""
+    """Table of a connectome that is not valid; the message names the file, the row and column.
+
+    Example:
+        >>> try:
+        ...     from_table([1], [2], [-5])
+        ... except TableError as error:
+        ...     print(str(error)[:43])
+        expected numbers of synapses of at least 0
+    """
 
 
 class MissingLibrary(ImportError):

@@ -18,8 +18,10 @@ def extra(name: str) -> Iterator[None]:
     Args:
         name: name of the extra, such as ``analysis``.
 
-    Raises:
-        MissingLibrary: a library is not installed.
+    Example:
+        >>> from sparse_engine.hub import extra
+        >>> with extra("analysis"):
+        ...     import networkx
     """
     try:
         yield

@@ -14,10 +14,6 @@ UNITS_PER_LINK = 10
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically: readers see the old content or the new, also after a kill.
-
-    Raises:
-        OSError: the file cannot be written, as on a full disk; the old content stays. The error
-            names the file.
     """
     with replacing(path) as partial, open(partial, "wb") as file:
         file.write(content)
@@ -26,9 +22,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to, and put that file in the place of ``path`` afterwards.
-
-    Raises:
-        OSError: as in :func:`write_atomically`.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -15,11 +15,13 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from torch import nn
 
 from sparse_engine import nn as sparse
 from sparse_engine.analysis import signed_network
+from sparse_engine.connectome import from_table
 from sparse_engine.lab import plot
 from sparse_engine.lab.tasks import Examples
 from sparse_engine.topology import SET
@@ -41,7 +43,7 @@ MODULES = sorted(
 def public():
     """Return everything public, and modules of others."""
     found = {"np": np, "torch": torch, "nn": nn, "Path": Path, "copy": copy, "plot": plot,
-             "itertools": itertools}  # fmt: skip
+             "itertools": itertools, "scipy": scipy}  # fmt: skip
     for module in public_names.modules():
         if not module.startswith("sparse_engine.callbacks."):
             exported = import_module(module)
@@ -62,6 +64,11 @@ def given():
         "train": lambda *_: None, "dataclass": dataclass, "check_leak": print,
         "validate": lambda model: 1.0, "records": [], "log": StringIO(),
         "x": torch.randn(2, 6), "series": np.sin(np.arange(300.0))[:, None], "axes": plt.gca(),
+        "weight": sparse.SparseWeight.erdos_renyi(6, 6, density=0.5),
+        "connectome": from_table(
+            [1, 1, 2], [2, 3, 3], [5, 1, 2], sign=[1, 1, -1],
+            neurons={"id": [1, 2, 3], "type": ["Mi1", "Mi1", "T4a"]},
+        ),
         "loader": [(torch.randn(2, 6), 0)], "by_density": {0.1: signed_network(40, 0.1)},
     }  # fmt: skip
 
@@ -78,7 +85,8 @@ OWN = {
 #: Whole runs, of which pages have shorter ones, what runs until it is stopped, and what needs files
 #: or several processes.
 LONG = {"Config", "sweep", "comparison", "serve", "compare", "read_parquet", "average_links",
-        "partition"}  # fmt: skip
+        "partition", "shard", "Order", "ShardedWeight", "whole_state_dict", "load_whole_state_dict",
+        "read_feather", "read_flyvis", "read_sonata", "read_worm"}  # fmt: skip
 
 
 class Checker(doctest.OutputChecker):

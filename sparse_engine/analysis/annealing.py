@@ -21,6 +21,9 @@ class ClassMean:
 
     The classes 030T, 120D, 120U and 300 are a group each; groups without semicycles do not count.
     Your own groups are a subclass with one method, ``table``.
+
+    Example:
+        >>> balanced = anneal(signed_network(40, 0.1), target=0.8, objective=ClassMean())
     """
 
     def table(self) -> np.ndarray:
@@ -50,7 +53,11 @@ class ClassMean:
 
 @dataclass(frozen=True)
 class Pooled(ClassMean):
-    """Balance ``structural_balance(w).pooled``: all four classes are one group."""
+    """Balance ``structural_balance(w).pooled``: all four classes are one group.
+
+    Example:
+        >>> balanced = anneal(signed_network(40, 0.1), target=0.8, objective=Pooled())
+    """
 
     @override
     def table(self) -> np.ndarray:
@@ -77,6 +84,9 @@ class Cooling:
 
     Raises:
         ValueError: one of them out of range.
+
+    Example:
+        >>> balanced = anneal(signed_network(40, 0.1), target=0.8, cooling=Cooling(factor=0.9))
     """
 
     hot: float = 100.0
@@ -216,6 +226,11 @@ def signed_network(
 
     Raises:
         ValueError: an argument out of range.
+
+    Example:
+        >>> w = signed_network(100, 0.1, positive=0.8)
+        >>> w.nnz, int((w.data > 0).sum())
+        (990, 792)
     """
     if n < 1 or seed < 0:
         raise ValueError(f"expected n of at least 1 and seed of at least 0, found {n} and {seed}")

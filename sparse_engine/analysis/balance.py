@@ -141,6 +141,10 @@ def structural_balance(w: GraphLike, *, skip_unbalanced_classes: bool = False) -
 
     Returns:
         The counts and ratios; counts are exact for any number of threads.
+
+    Example:
+        >>> structural_balance(abs(signed_network(100, 0.1))).class_mean
+        1.0
     """
     triads_of_type = by_type(native(as_csr(w)).count(threads()))
     counts = balance_counts(triads_of_type)
@@ -178,6 +182,9 @@ def participation(w: GraphLike, *, every_class: bool = False) -> Participation:
         w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
         every_class: whether to count the semicycles of 120C and 210, too, as
             ``BalanceReport.transitive`` does.
+
+    Example:
+        >>> through = participation(signed_network(40, 0.1))
     """
     csr = as_csr(w)
     inside = every_class | np.isin(class_of()[types().of_code], BALANCE_CLASSES)

@@ -80,6 +80,9 @@ def match_networks(
     """Return the matchings behind :func:`topology_distance`, for the same arguments.
 
     The matching of a recurrent layer has no proven bound: its gap is the distance itself.
+
+    Example:
+        >>> matchings = match_networks(SparseRNN(2, 16, density=0.3), SparseRNN(2, 16, density=0.3))
     """
     return _match(layers_of(a), layers_of(b), default_threads(), bound, constant_inputs, match_last)
 
@@ -107,6 +110,10 @@ def distance_matrix(
     Raises:
         TypeError: an entry that is no network.
         ValueError: as in :func:`topology_distance`, or no networks.
+
+    Example:
+        >>> distance_matrix([SparseRNN(2, 16, density=0.3) for _ in range(3)]).shape
+        (1, 3, 3)
     """
     if not len(networks):
         raise ValueError("expected at least one network, found none")
@@ -262,10 +269,6 @@ def match_units(
         bound: greatest allowed excess of the distance over the smallest, at least 0. It saves time,
             most of all in large layers with few links, where many pairs are equally similar.
         threads: number of threads that compute similarities; by default that of torch.
-
-    Raises:
-        TypeError: an argument that is no sparse array or matrix.
-        ValueError: shapes that differ, a malformed matrix, or a bound below 0.
     """
     a, b = as_canonical(a), as_canonical(b)
     if a.shape != b.shape:

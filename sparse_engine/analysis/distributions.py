@@ -23,7 +23,11 @@ class DegreeDistribution(NamedTuple):
 
 
 def degree_distribution(w: GraphLike) -> DegreeDistribution:
-    """Count the nodes with each number of links in, and with each number of links out."""
+    """Count the nodes with each number of links in, and with each number of links out.
+
+    Example:
+        >>> degrees = degree_distribution(signed_network(40, 0.1))
+    """
     csr = as_csr(w)
     out = np.bincount(csr.indices, minlength=csr.shape[0])
     return DegreeDistribution(np.bincount(np.diff(csr.indptr)), np.bincount(out))
@@ -33,6 +37,10 @@ def reciprocity(w: GraphLike) -> float:
     """Return the fraction of links that have a link in return; nan without links.
 
     Equals ``networkx.overall_reciprocity`` of the graph without its self-loops.
+
+    Example:
+        >>> reciprocity(scipy.sparse.csr_array([[0, 1], [1, 0]]))
+        1.0
     """
     csr = as_csr(w)
     pattern = csr.astype(bool)
@@ -51,6 +59,10 @@ def input_strength(weight: WeightLike) -> np.ndarray:
 
     Args:
         weight: ``[outputs, inputs]``: a SparseWeight, a SciPy or torch sparse matrix.
+
+    Example:
+        >>> input_strength(model.weight).shape
+        (6,)
     """
     csr = as_matrix(weight)
     # NumPy counts in integers where there are no links.
@@ -83,6 +95,9 @@ def weight_distribution(w: GraphLike, *, bins: int = 74) -> WeightDistribution:
 
     Raises:
         ValueError: ``bins`` is less than 1.
+
+    Example:
+        >>> bins = weight_distribution(signed_network(40, 0.1), bins=10)
     """
     if bins < 1:
         raise ValueError(f"expected bins of at least 1, found {bins}")

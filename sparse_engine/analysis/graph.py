@@ -169,6 +169,11 @@ def read_fanmod(path: str | Path, *, nodes: int | None = None) -> scipy.sparse.c
         ValueError: a colour other than 1 and 2, or whatever
             :func:`sparse_engine.convert.read_edge_list` refuses.
         OSError: the file cannot be read.
+
+    Example:
+        >>> w = signed_network(40, 0.1)
+        >>> write_fanmod(w, "graph.txt"); (read_fanmod("graph.txt") != w).nnz
+        0
     """
     return convert.to_scipy(read_graph(path, format="fanmod", nodes=nodes))
 
@@ -178,6 +183,9 @@ def write_fanmod(w: GraphLike, path: str | Path) -> None:
 
     Raises:
         ValueError: a link of value 0, for which there is no colour.
+
+    Example:
+        >>> write_fanmod(signed_network(40, 0.1), "graph.txt")
     """
     links = as_csr(w).tocsc().tocoo()
     if not links.data.all():

@@ -23,6 +23,9 @@ class RecurrentLayer:
     Attributes:
         weight: the recurrent weight ``[gates * units, units]``.
         inputs: the input weight ``[gates * units, inputs]``, or None where it is dense.
+
+    Example:
+        >>> layer = RecurrentLayer(SparseRNN(2, 16, density=0.3).weight_hh_l0)
     """
 
     weight: WeightLike

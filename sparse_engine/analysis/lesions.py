@@ -29,6 +29,11 @@ def find_feed_forward_loops(w: GraphLike) -> np.ndarray:
 
     Returns:
         int64 ``[loops, 3]``: the nodes u, v, w of each loop, in the order of w, u and v.
+
+    Example:
+        >>> w = scipy.sparse.csr_array([[0, 0, 0], [1, 0, 0], [1, 1, 0]])
+        >>> find_feed_forward_loops(w)
+        array([[0, 1, 2]])
     """
     coo = as_csr(w).tocoo()
     proper = coo.row != coo.col
@@ -63,9 +68,6 @@ def links_of_loops(csr: csr_array, loops: np.ndarray) -> np.ndarray:
 
     Returns:
         int64 ``[loops, 3]``.
-
-    Raises:
-        ValueError: loops of another shape, or with a link that does not exist.
     """
     loops = np.asarray(loops)
     if loops.ndim != 2 or loops.shape[1] != 3 or not np.issubdtype(loops.dtype, np.integer):
@@ -123,6 +125,9 @@ def planted_network(
 
     Raises:
         ValueError: an argument out of range.
+
+    Example:
+        >>> planted = planted_network(100, 0.1, loops=15, balanced=0.5)
     """
     if loops < 0 or n <= 2 * loops:
         raise ValueError(f"expected n of more than {2 * loops} for {loops} loops, found {n}")
@@ -156,6 +161,11 @@ def find_planted_loops(w: GraphLike) -> np.ndarray:
 
     Returns:
         int64 ``[loops, 3]``, the nodes u, v, w of u -> v -> w and u -> w.
+
+    Example:
+        >>> planted = planted_network(100, 0.1, loops=15)
+        >>> len(find_planted_loops(planted.graph))
+        15
     """
     csr = as_csr(w)
     links = csr.tocoo()
@@ -195,9 +205,6 @@ class LesionCurve:
         The interval is a bootstrap interval (Efron 1979): quantiles of the means of resampled
         orders. It follows the skew of the metric, and lies within the measured values. It is nan
         for a single order.
-
-        Raises:
-            ValueError: a level outside (0, 1).
         """
         if not 0 < level < 1:
             raise ValueError(f"expected level in (0, 1), found {level}")
@@ -255,6 +262,12 @@ def lesion(
     Raises:
         ValueError: an argument out of range, no loops, a loop without its links, a weight that is
             not in the model, or not exactly one weight to choose from.
+
+    Example:
+        >>> rnn = SparseRNN(2, 40, density=0.1)
+        >>> loops = find_feed_forward_loops(rnn.weight_hh_l0)
+        >>> mean = lambda rnn: rnn(torch.ones(5, 1, 2))[0].mean().item()
+        >>> found = lesion(rnn, loops[:10], mean, orders=2)
     """
     if orders < 1 or seed < 0 or (steps is not None and steps < 1):
         raise ValueError(

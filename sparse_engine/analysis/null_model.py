@@ -20,7 +20,13 @@ LEAST_MOVES = 0.1
 
 
 class NullKind(ABC):
-    """Kind of random graphs made from a given one. Your own is a subclass with one method."""
+    """Kind of random graphs made from a given one. Your own is a subclass with one method.
+
+    Example:
+        >>> class Transposed(NullKind):
+        ...     def draw(self, w, *, seed=0, sample=0):
+        ...         return w.T.tocsr()
+    """
 
     @abstractmethod
     def draw(self, w: GraphLike, *, seed: int = 0, sample: int = 0) -> csr_array:
@@ -75,7 +81,11 @@ class _Native(NullKind):
 
 @dataclass(frozen=True)
 class SignShuffle(_Native):
-    """Random signs: all links stay, self-loops included, and their values are permuted."""
+    """Random signs: all links stay, self-loops included, and their values are permuted.
+
+    Example:
+        >>> shuffled = SignShuffle().draw(signed_network(40, 0.1), seed=0, sample=3)
+    """
 
     def _kind(self) -> Kind:
         return Kind.sign_shuffle()
@@ -86,6 +96,9 @@ class ErdosRenyiNull(_Native):
     """Random positions: as many links with the same values, anywhere. Self-loops stay in place.
 
     A random wiring for a network to start with is :class:`sparse_engine.topology.ErdosRenyi`.
+
+    Example:
+        >>> null = null_model(signed_network(40, 0.1), kind=ErdosRenyiNull(), n=100)
     """
 
     def _kind(self) -> Kind:
@@ -117,6 +130,10 @@ class DegreePreserving(_Native):
             two signs.
         proposals: number of proposed swaps for each link or mutual pair, at least 1. Where there
             were fewer than a tenth as many moves as links, :func:`null_model` warns.
+
+    Example:
+        >>> kind = DegreePreserving(keep_mutual=True)
+        >>> null = null_model(signed_network(40, 0.1), kind=kind, n=100)
     """
 
     keep_mutual: bool = False
@@ -218,6 +235,9 @@ def null_model(
     Raises:
         TypeError: ``kind`` is no :class:`NullKind`.
         ValueError: ``n`` or ``seed`` out of range.
+
+    Example:
+        >>> null = null_model(signed_network(40, 0.1), kind=SignShuffle(), n=100)
     """
     if n < 2 or not 0 <= seed < 2**64:
         raise ValueError(f"expected n of at least 2 and seed in [0, 2^64), found {n} and {seed}")

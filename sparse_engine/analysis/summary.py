@@ -90,6 +90,9 @@ def small_world(w: GraphLike, *, sources: int = 1024, seed: int = 0) -> SmallWor
 
     Raises:
         ValueError: ``sources`` is less than 1.
+
+    Example:
+        >>> clustering = small_world(signed_network(40, 0.1))
     """
     if sources < 1:
         raise ValueError(f"expected sources of at least 1, found {sources}")
@@ -179,6 +182,11 @@ def summarize(w: GraphLike) -> GraphSummary:
 
     Raises:
         scipy.sparse.linalg.ArpackNoConvergence: see :func:`spectral_radius`.
+
+    Example:
+        >>> summary = summarize(signed_network(40, 0.1))
+        >>> summary.links, summary.weak_components
+        (156, 1)
     """
     csr = as_csr(w)
     pattern = csr.astype(np.float64)

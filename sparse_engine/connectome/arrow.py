@@ -159,6 +159,11 @@ def read_csv(path: str | Path, **options: Any) -> Connectome:
     Args:
         path: path of the file.
         **options: see :func:`read_parquet`.
+
+    Example:
+        >>> write(connectome, "links.csv")
+        >>> read_csv("links.csv").nnz
+        3
     """
     path = Path(path)
     with naming_table(path):
@@ -167,7 +172,11 @@ def read_csv(path: str | Path, **options: Any) -> Connectome:
 
 
 def read_feather(path: str | Path, **options: Any) -> Connectome:
-    """Read a Feather file; see :func:`read_parquet`."""
+    """Read a Feather file; see :func:`read_parquet`.
+
+    Example:
+        >>> brain = read_feather("links.feather", pre="pre_pt_root_id", post="post_pt_root_id")
+    """
     with naming_table(Path(path)):
         table = FeatherTable(Path(path))
     return read_table(table, **options)

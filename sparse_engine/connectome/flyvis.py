@@ -33,6 +33,9 @@ def read_flyvis(path: str | Path, *, extent: int = 15, fill: float = 1) -> Conne
 
     Raises:
         TableError: not such a file.
+
+    Example:
+        >>> eye = read_flyvis("fib25-fib19_v2.2.json", extent=5)
     """
     try:
         spec = json.loads(Path(path).read_bytes())

@@ -46,6 +46,9 @@ def read_sonata(
 
     Raises:
         TableError: not such a file, or one that is cut.
+
+    Example:
+        >>> column = read_sonata("edges.h5")
     """
     path = str(edges)
     with _sonata(path) as file:
@@ -84,6 +87,9 @@ def read_worm(
 
     Raises:
         TableError: the wheel has no such data.
+
+    Example:
+        >>> worm = read_worm("cect.whl", dataset="Witvliet8")
     """
     stems = {f"{dataset}DataReader", f"{dataset}Reader", dataset}
     if dataset[-1:].isdigit():
@@ -117,6 +123,11 @@ def read_safetensors(path: str | Path) -> Connectome:
 
     Raises:
         TableError: not such a file, or one that is cut.
+
+    Example:
+        >>> write(connectome, "brain.safetensors")
+        >>> read_safetensors("brain.safetensors").nnz
+        3
     """
     try:
         saved = load_file(path)
@@ -168,6 +179,11 @@ def read(path: str | Path, **options: Any) -> Connectome:
         ValueError: another suffix.
         TableError: the file is not valid.
         OSError: the file cannot be read.
+
+    Example:
+        >>> write(connectome, "brain.safetensors")
+        >>> read("brain.safetensors").nnz
+        3
     """
     return _format(Path(path)).read(path, **options)
 
@@ -181,6 +197,9 @@ def write(connectome: Connectome, path: str | Path) -> None:
     Raises:
         ValueError: a suffix of which no files are written, see :data:`FORMATS`.
         OSError: the file cannot be written.
+
+    Example:
+        >>> write(connectome, "brain.safetensors")
     """
     path = Path(path)
     writer = _format(path).write

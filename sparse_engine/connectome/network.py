@@ -41,6 +41,9 @@ class ConnectomeNetwork(nn.Module):
         checkpoint_every: number k of steps between checkpoints, or None: training then keeps the
             states after every k-th step and the readouts, and computes all else again in the
             backward pass.
+
+    Example:
+        >>> network = connectome.network(SparseRateRNN, inputs={"eye": [1]})
     """
 
     def __init__(

@@ -21,6 +21,11 @@ class Null(ABC):
 
     Neurons, numbers of synapses and signs are those of the connectome; only which link has which
     ends, or which numbers, is random.
+
+    Example:
+        >>> class Itself(Null):
+        ...     def draw(self, connectome, seed):
+        ...         return connectome
     """
 
     @abstractmethod
@@ -44,21 +49,33 @@ class _Moved(Null):
 
 @dataclass(frozen=True)
 class SameDensity(_Moved):
-    """As many links with the same numbers of synapses, anywhere; self-links stay."""
+    """As many links with the same numbers of synapses, anywhere; self-links stay.
+
+    Example:
+        >>> random = SameDensity().draw(connectome, seed=0)
+    """
 
     kind: NullKind = field(default=ErdosRenyiNull(), init=False, repr=False)
 
 
 @dataclass(frozen=True)
 class SameDegrees(_Moved):
-    """Every neuron keeps its numbers of links in and out, and the sign of those out."""
+    """Every neuron keeps its numbers of links in and out, and the sign of those out.
+
+    Example:
+        >>> random = SameDegrees().draw(connectome, seed=0)
+    """
 
     kind: NullKind = field(default=DegreePreserving(keep_signs=False), init=False, repr=False)
 
 
 @dataclass(frozen=True)
 class SameDegreesAndSigns(_Moved):
-    """Every neuron keeps its numbers of links in and out of each sign."""
+    """Every neuron keeps its numbers of links in and out of each sign.
+
+    Example:
+        >>> random = SameDegreesAndSigns().draw(connectome, seed=0)
+    """
 
     kind: NullKind = field(default=DegreePreserving(keep_signs=True), init=False, repr=False)
 
@@ -69,6 +86,9 @@ class SameDegreesAndTypes(Null):
 
     Attributes:
         column: column of the table of neurons with the types.
+
+    Example:
+        >>> random = SameDegreesAndTypes(column="type").draw(connectome, seed=0)
     """
 
     column: str = "type"
@@ -97,7 +117,11 @@ class SameDegreesAndTypes(Null):
 
 @dataclass(frozen=True)
 class ShuffledWeights(Null):
-    """All links stay with their signs; numbers of synapses are permuted among links of a sign."""
+    """All links stay with their signs; numbers of synapses are permuted among links of a sign.
+
+    Example:
+        >>> random = ShuffledWeights().draw(connectome, seed=0)
+    """
 
     @override
     def draw(self, connectome: Connectome, seed: int) -> Connectome:

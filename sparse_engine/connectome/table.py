@@ -94,6 +94,10 @@ class Connectome:
 
         Raises:
             TableError: a value that is not valid; the message names its row and column.
+
+        Example:
+            >>> from_table([1, 1, 2], [2, 2, 3], [5, 1, 2]).nnz
+            2
         """
         reader = TableReader("the table", neurons, unlinked=unlinked, text_ids=text_ids)
         columns = [None if each is None else as_arrow(each) for each in (pre, post, weight, sign)]
@@ -401,6 +405,11 @@ def read_neurons(path: str | Path, *, id: str = "id") -> pd.DataFrame:
     Raises:
         TableError: the column is missing.
         OSError: the file cannot be read.
+
+    Example:
+        >>> connectome.neurons.to_csv("neurons.csv", index=False)
+        >>> read_neurons("neurons.csv")["type"].tolist()
+        ['Mi1', 'Mi1', 'T4a']
     """
     path = Path(path)
     if path.suffix == ".feather":

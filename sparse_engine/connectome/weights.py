@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 class Weights(ABC):
-    """What is trained of the links; your own is a subclass with one method."""
+    """What is trained of the links; your own is a subclass with one method.
+
+    Example:
+        >>> class Halved(Free):
+        ...     def make(self, connectome, dtype):
+        ...         weight = super().make(connectome, dtype)
+        ...         weight.values.data /= 2
+        ...         return weight
+    """
 
     @abstractmethod
     def make(self, connectome: Connectome, dtype: torch.dtype | None) -> SparseWeight:
@@ -34,7 +42,11 @@ class Weights(ABC):
 
 @dataclass(frozen=True)
 class Fixed(Weights):
-    """Nothing is trained: strengths are proportional to numbers of synapses."""
+    """Nothing is trained: strengths are proportional to numbers of synapses.
+
+    Example:
+        >>> network = connectome.network(SparseRateRNN, weights=Fixed())
+    """
 
     @override
     def make(self, connectome: Connectome, dtype: torch.dtype | None) -> SparseWeight:
@@ -44,7 +56,11 @@ class Fixed(Weights):
 
 @dataclass(frozen=True)
 class Free(Weights):
-    """Every synapse is trained, and may change its sign."""
+    """Every synapse is trained, and may change its sign.
+
+    Example:
+        >>> network = connectome.network(SparseRateRNN, weights=Free())
+    """
 
     @override
     def make(self, connectome: Connectome, dtype: torch.dtype | None) -> SparseWeight:
@@ -56,6 +72,9 @@ class DaleLaw(Free):
     """Every synapse is trained and keeps its sign: Dale's law, where signs are those of neurons.
 
     A link of unknown sign is excitatory.
+
+    Example:
+        >>> network = connectome.network(SparseRateRNN, weights=DaleLaw())
     """
 
     @override
@@ -72,6 +91,9 @@ class TypePairs(Weights):
 
     Attributes:
         column: column of the table of neurons with the types.
+
+    Example:
+        >>> network = connectome.network(SparseRateRNN, weights=TypePairs("type"))
     """
 
     column: str = "type"
@@ -131,6 +153,9 @@ class LowRank(Weights):
     Attributes:
         rank: rank of the matrix.
         seed: seed of its first factor; the other starts at 0, and so does the matrix.
+
+    Example:
+        >>> network = connectome.network(SparseRateRNN, weights=LowRank(rank=2))
     """
 
     rank: int

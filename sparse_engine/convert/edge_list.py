@@ -75,6 +75,11 @@ def read_edge_list(
             given twice; an empty file; or, without ``shape``, an implausible unit number.
         MemoryError: there is not enough memory for a weight of so many units.
         OSError: the file cannot be read.
+
+    Example:
+        >>> write_edge_list(model.weight, "links.csv")
+        >>> read_edge_list("links.csv", shape=(6, 6)).nnz == model.weight.nnz
+        True
     """
     return read_edge_table(path).weight(shape=shape, dtype=dtype)
 
@@ -123,6 +128,9 @@ def write_edge_list(weight: SparseWeight, path: str | Path) -> None:
 
     Raises:
         ValueError: another suffix, or values that are neither float32 nor float64.
+
+    Example:
+        >>> write_edge_list(model.weight, "links.tsv")
     """
     path = Path(path)
     rows, cols = weight.rows().tolist(), weight.col_indices.tolist()

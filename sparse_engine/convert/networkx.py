@@ -32,6 +32,11 @@ def from_networkx(
     Raises:
         TypeError: an undirected graph or one with parallel edges.
         ValueError: ``nodes`` is not the graph's nodes, each once.
+
+    Example:
+        >>> import networkx
+        >>> from_networkx(networkx.DiGraph([(0, 1), (1, 2)])).to_dense().tolist()
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
     if not graph.is_directed() or graph.is_multigraph():
         raise TypeError(
@@ -59,6 +64,10 @@ def to_networkx(weight: SparseWeight, *, attribute: str = "weight") -> nx.DiGrap
     Raises:
         ImportError: networkx is not installed.
         ValueError: the weight is not square, so that its rows and columns are different units.
+
+    Example:
+        >>> to_networkx(model.weight).number_of_edges() == model.weight.nnz
+        True
     """
     out_features, in_features = weight.shape
     if out_features != in_features:

@@ -37,6 +37,11 @@ def read_npz(path: str | Path) -> scipy.sparse.csr_array:
             bytes, or a matrix that :func:`~sparse_engine.convert.from_scipy` refuses.
         MemoryError: a damaged file asks for more memory than there is.
         OSError: the file cannot be read.
+
+    Example:
+        >>> scipy.sparse.save_npz("graph.npz", signed_network(40, 0.1))
+        >>> read_npz("graph.npz").shape
+        (40, 40)
     """
     sparse = scipy_sparse()
     with open(path, "rb") as file:

@@ -93,6 +93,10 @@ def from_scipy(matrix: SciPyMatrix) -> SparseWeight:
     Raises:
         TypeError: not a sparse array or matrix.
         ValueError: not two-dimensional, complex, malformed, or an entry stored twice.
+
+    Example:
+        >>> from_scipy(signed_network(40, 0.1)).nnz
+        156
     """
     check_scipy(matrix)
     # Coordinates keep duplicates, which a conversion to CSR would sum.
@@ -114,6 +118,10 @@ def to_scipy(weight: SparseWeight) -> scipy.sparse.csr_array:
 
     Raises:
         ValueError: values of a dtype that SciPy does not know, such as bfloat16.
+
+    Example:
+        >>> to_scipy(model.weight).shape
+        (6, 6)
     """
     return view_as_scipy(weight).copy()
 

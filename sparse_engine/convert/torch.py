@@ -26,6 +26,10 @@ def from_torch(tensor: Tensor | SparseTensor, *, dtype: torch.dtype | None = Non
     Raises:
         TypeError: another kind or layout.
         ValueError: not a matrix of numbers, malformed, or an entry stored twice.
+
+    Example:
+        >>> from_torch(torch.eye(3).to_sparse_csr()).nnz
+        3
     """
     if not isinstance(tensor, Tensor):
         return _from_torch_sparse(tensor, dtype)
@@ -50,7 +54,12 @@ def from_torch(tensor: Tensor | SparseTensor, *, dtype: torch.dtype | None = Non
 
 
 def to_torch_coo(weight: SparseWeight) -> Tensor:
-    """Return a coalesced COO tensor whose values share the weight's memory."""
+    """Return a coalesced COO tensor whose values share the weight's memory.
+
+    Example:
+        >>> to_torch_coo(model.weight).is_coalesced()
+        True
+    """
     indices = torch.stack([weight.rows(), weight.col_indices.long()])
     return torch.sparse_coo_tensor(
         indices, weight.values.detach(), weight.shape, is_coalesced=True, check_invariants=False

@@ -126,6 +126,10 @@ def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
     Raises:
         ValueError: a network with an option that torch.nn lacks, such as layer_norm.
+
+    Example:
+        >>> to_dense(model)
+        Linear(in_features=6, out_features=6, bias=True)
     """
 
     def change(name: str, layer: Any) -> nn.Module:

@@ -18,7 +18,14 @@ from sparse_engine.nn.from_torch import effective, magnitude_mask
 
 
 class Criterion:
-    """Decision which entries of a dense weight become links."""
+    """Decision which entries of a dense weight become links.
+
+    Example:
+        >>> class FirstRows(Criterion):
+        ...     def mask(self, name, values, density, gates):
+        ...         row = torch.arange(len(values))[:, None]
+        ...         return (row < density * len(values)).expand_as(values)
+    """
 
     def calibrate(self, model: nn.Module) -> None:
         """Look at the dense model before its first weight is converted; by default nothing."""
@@ -36,7 +43,11 @@ class Criterion:
 
 
 class LargestMagnitude(Criterion):
-    """Keep the largest entries of each weight by magnitude (Han et al. 2015)."""
+    """Keep the largest entries of each weight by magnitude (Han et al. 2015).
+
+    Example:
+        >>> sparse = convert_model(nn.Linear(6, 6), density=0.5, criterion=LargestMagnitude())
+    """
 
     def mask(self, name: str, values: Tensor, density: float, gates: int) -> Tensor:
         """Return a mask of exactly ``density`` times as many entries."""
@@ -47,6 +58,9 @@ class GateMagnitude(Criterion):
     """Keep the largest entries of each gate by magnitude, the same fraction in every gate.
 
     Gates differ in scale: one threshold for all of them can leave a gate nearly without links.
+
+    Example:
+        >>> sparse = convert_model(nn.LSTM(3, 16), density=0.1, criterion=GateMagnitude())
     """
 
     def mask(self, name: str, values: Tensor, density: float, gates: int) -> Tensor:

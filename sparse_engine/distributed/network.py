@@ -38,6 +38,9 @@ def shard(network: Recurrent, group: Any, *, order: Order | Tensor | None = None
     Raises:
         ValueError: a cell or an option that needs all units of a layer at once, fewer units than
             ranks, or an order that is no permutation of the units.
+
+    Example:
+        >>> shard(network, torch.distributed.group.WORLD)  # before its optimizer is made
     """
     _check(network)
     bounds = order.bounds if isinstance(order, Order) else ()

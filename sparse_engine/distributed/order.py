@@ -21,6 +21,9 @@ class Order(NamedTuple):
         bounds: ``[ranks + 1]``, the first place of each rank, and the number of units.
         halo: rows that all ranks together receive at each step.
         contiguous_halo: the same for the units in their own order, cut into ranks of equal links.
+
+    Example:
+        >>> shard(network, group, order=partition(network.weight_hh_l0, ranks=4))
     """
 
     units: Tensor

@@ -31,6 +31,9 @@ def whole_state_dict(
     Returns:
         The state dict of the model, and the state of the optimizer: for the name of each parameter
         the entries of its state.
+
+    Example:
+        >>> state, of_optimizer = whole_state_dict(network, optimizer)
     """
     links = {
         name: _Links(module)
@@ -76,6 +79,9 @@ def load_whole_state_dict(
 
     Raises:
         RuntimeError: entries missing, unexpected, or of another shape.
+
+    Example:
+        >>> load_whole_state_dict(network, state, optimizer, of_optimizer)
     """
     links: dict[str, _OwnLinks] = {}
     for name, module in model.named_modules():

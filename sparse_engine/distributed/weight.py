@@ -43,6 +43,10 @@ class ShardedWeight(SparseWeight):
         row_numbers: int64, the user's number of each row of the whole matrix, where units are in
             another order; or None.
         column_numbers: the same for columns.
+
+    Example:
+        >>> shard(network, group)
+        >>> network.weight_hh_l0.nnz  # of the rows of this rank
     """
 
     sharded = True

@@ -20,6 +20,10 @@ def set_density(epsilon: float, *sizes: int) -> float:
 
     Raises:
         ValueError: epsilon is not positive and finite.
+
+    Example:
+        >>> round(set_density(20, 784, 1000, 10), 4)
+        0.0575
     """
     layers = [*pairwise(sizes)]
     links = sum(_initial.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers)
@@ -35,10 +39,6 @@ def layer_links(
         sizes: number of inputs, of units of each hidden layer, and of outputs.
         density: density of all layers, or of each; or None.
         epsilon: SET's size; or None.
-
-    Raises:
-        ValueError: not exactly one of density and epsilon, one out of range, or densities for
-            another number of layers.
     """
     layers = [*pairwise(sizes)]
     if (density is None) == (epsilon is None):

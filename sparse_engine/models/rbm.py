@@ -34,6 +34,9 @@ class SparseRBM(nn.Module):
 
     Raises:
         ValueError: an argument out of range, or not exactly one of density and epsilon.
+
+    Example:
+        >>> rbm = SparseRBM(784, 500, epsilon=11)
     """
 
     def __init__(

@@ -28,6 +28,11 @@ class SequenceModel(nn.Module):
 
     Raises:
         ValueError: a step_dropout outside [0, 1].
+
+    Example:
+        >>> model = SequenceModel(SparseLSTM(3, 64, density=0.1), outputs=10)
+        >>> model(torch.ones(20, 8, 3)).shape
+        torch.Size([8, 10])
     """
 
     def __init__(

@@ -16,7 +16,12 @@ FUNCTIONS = {
 
 
 def get_info() -> dict[str, object]:
-    """Return what the entry point ``networkx.backend_info`` tells networkx."""
+    """Return what the entry point ``networkx.backend_info`` tells networkx.
+
+    Example:
+        >>> sorted(get_info())[0]
+        'backend_name'
+    """
     return {
         "backend_name": "sparse_engine",
         "project": "sparse_engine",

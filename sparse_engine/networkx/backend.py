@@ -67,9 +67,6 @@ class LinkGraph:
 
 def convert_from_nx(graph: nx.Graph, **_: Any) -> LinkGraph:
     """Return a graph of networkx as CSR.
-
-    Raises:
-        NetworkXNotImplemented: a multigraph.
     """
     if graph.is_multigraph():
         raise nx.NetworkXNotImplemented("expected a graph without parallel edges, found some")
@@ -120,10 +117,6 @@ def should_run(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) 
 
 def triadic_census(G: LinkGraph, nodelist: Collection[Hashable] | None = None) -> dict[str, int]:
     """Return what ``networkx.triadic_census`` returns: the number of triads of each of 16 types.
-
-    Raises:
-        NetworkXNotImplemented: an undirected graph.
-        NotImplementedError: a choice of nodes.
     """
     _check(G, nodelist, directed=True)
     return analysis.triad_census(G.links)
@@ -131,10 +124,6 @@ def triadic_census(G: LinkGraph, nodelist: Collection[Hashable] | None = None) -
 
 def overall_reciprocity(G: LinkGraph) -> float:
     """Return what ``networkx.overall_reciprocity`` returns: the fraction of links with a reverse.
-
-    Raises:
-        NetworkXNotImplemented: an undirected graph.
-        NetworkXError: a graph without edges.
     """
     _check(G, None, directed=True)
     if not len(G.targets):
@@ -145,10 +134,6 @@ def overall_reciprocity(G: LinkGraph) -> float:
 
 def reciprocity(G: LinkGraph, nodes: Collection[Hashable] | None = None) -> float:
     """Return what ``networkx.reciprocity`` returns for a whole graph.
-
-    Raises:
-        NetworkXNotImplemented, NetworkXError: as :func:`overall_reciprocity`.
-        NotImplementedError: a choice of nodes.
     """
     _check(G, nodes, directed=True)
     return overall_reciprocity(G)
@@ -156,9 +141,6 @@ def reciprocity(G: LinkGraph, nodes: Collection[Hashable] | None = None) -> floa
 
 def transitivity(G: LinkGraph) -> float:
     """Return what ``networkx.transitivity`` returns: three times triangles, over pairs of edges.
-
-    Raises:
-        NetworkXNotImplemented: a directed graph.
     """
     _check(G, None, directed=False)
     triangles = analysis.triad_census(G.links)["300"] if len(G) > 2 else 0

@@ -305,10 +305,6 @@ def zoned_out(
 
 def multiply(weight: SparseWeight | Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x @ W.T + bias`` for a sparse or dense weight.
-
-    Raises:
-        ValueError: ``x`` or a dense weight is on the meta device, and the other is not; torch
-            would return uninitialised memory for such a mixture.
     """
     if not isinstance(weight, Tensor):
         return weight(x, bias)

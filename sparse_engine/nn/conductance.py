@@ -32,6 +32,9 @@ class ConductanceWeight(SparseWeight):
 
     Raises:
         ValueError: a shape or dtype does not fit.
+
+    Example:
+        >>> weight = ConductanceWeight.erdos_renyi(64, 64, density=0.1)
     """
 
     mu: nn.Parameter

@@ -95,6 +95,10 @@ class EmbeddingDropout(nn.Module):
 
     Raises:
         ValueError: p out of range.
+
+    Example:
+        >>> EmbeddingDropout(nn.Embedding(50, 8), p=0.1)(torch.randint(50, (35, 20))).shape
+        torch.Size([35, 20, 8])
     """
 
     def __init__(self, embedding: nn.Embedding | SparseEmbedding, p: float = 0.1) -> None:
@@ -122,6 +126,10 @@ class LockedDropout(nn.Dropout):
     Raises:
         ValueError: p out of range.
         TypeError: batch_first is no bool.
+
+    Example:
+        >>> LockedDropout(0.5)(torch.ones(35, 20, 64)).shape
+        torch.Size([35, 20, 64])
     """
 
     def __init__(self, p: float = 0.5, *, batch_first: bool = False) -> None:

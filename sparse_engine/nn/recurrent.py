@@ -80,6 +80,10 @@ class Recurrent(nn.Module):
 
     Attributes:
         cell: the cell with its options. Setting an option makes another cell.
+
+    Example:
+        >>> isinstance(SparseLSTM(3, 64, density=0.1), Recurrent)
+        True
     """
 
     cell_type: ClassVar[type[Cell]] = Cell

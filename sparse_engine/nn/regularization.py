@@ -89,6 +89,9 @@ def link_penalty(model: nn.Module, *, l1: float = 0.0, l2: float = 0.0) -> Tenso
 
     Raises:
         ValueError: a negative factor, or a model without sparse weights.
+
+    Example:
+        >>> loss = model(x).square().mean() + link_penalty(model, l1=1e-4)
     """
     for name, factor in (("l1", l1), ("l2", l2)):
         check_number(f"a finite {name} of at least 0", factor, lambda f: 0 <= f < math.inf)

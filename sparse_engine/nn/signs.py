@@ -81,6 +81,11 @@ class DaleSigns(Signs):
     Raises:
         ValueError: ``excitatory`` of another dtype or shape, or a weight whose values are not a
             Parameter.
+
+    Example:
+        >>> weight = SparseWeight.erdos_renyi(4, 4, density=0.5)
+        >>> signs = DaleSigns(weight, torch.tensor([True, True, True, False]))
+        >>> handle = signs.attach(torch.optim.SGD(weight.parameters(), 0.1))
     """
 
     def __init__(self, weight: SparseWeight, excitatory: Tensor) -> None:
@@ -120,6 +125,9 @@ class FixedSigns(Signs):
 
     Raises:
         ValueError: ``signs`` of another shape, or with another entry.
+
+    Example:
+        >>> signs = FixedSigns(SparseWeight.erdos_renyi(64, 64, density=0.1))
     """
 
     _signs: Tensor

@@ -46,7 +46,11 @@ class Surrogate:
 
 @dataclass(frozen=True)
 class SuperSpike(Surrogate):
-    """The gradient ``1 / (1 + scale |u|)^2`` (Zenke & Ganguli 2018)."""
+    """The gradient ``1 / (1 + scale |u|)^2`` (Zenke & Ganguli 2018).
+
+    Example:
+        >>> network = SparseLIF(3, 64, density=0.1, surrogate=SuperSpike(scale=10.0))
+    """
 
     def soft(self, u: Tensor) -> Tensor:
         """Return ``u / (1 + scale |u|)``."""
@@ -55,7 +59,11 @@ class SuperSpike(Surrogate):
 
 @dataclass(frozen=True)
 class ATan(Surrogate):
-    """The gradient ``1 / (1 + (scale u)^2)`` (Fang et al. 2021)."""
+    """The gradient ``1 / (1 + (scale u)^2)`` (Fang et al. 2021).
+
+    Example:
+        >>> network = SparseLIF(3, 64, density=0.1, surrogate=ATan(scale=10.0))
+    """
 
     def soft(self, u: Tensor) -> Tensor:
         """Return ``atan(scale u) / scale``."""
@@ -64,7 +72,11 @@ class ATan(Surrogate):
 
 @dataclass(frozen=True)
 class Triangle(Surrogate):
-    """The gradient ``max(0, 1 - scale |u|)`` (Bellec et al. 2018), 0 far from the threshold."""
+    """The gradient ``max(0, 1 - scale |u|)`` (Bellec et al. 2018), 0 far from the threshold.
+
+    Example:
+        >>> network = SparseLIF(3, 64, density=0.1, surrogate=Triangle())
+    """
 
     scale: float = 1.0
 
@@ -93,7 +105,11 @@ class Synapse:
 
 @dataclass(frozen=True)
 class ExponentialSynapse(Synapse):
-    """The current jumps by the weight, and decays as ``exp(-t / tau)``."""
+    """The current jumps by the weight, and decays as ``exp(-t / tau)``.
+
+    Example:
+        >>> network = SparseLIF(3, 64, density=0.1, synapse=ExponentialSynapse(tau=5.0))
+    """
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,9 @@ class AlphaSynapse(Synapse):
     """The current rises and falls as ``(t / tau) exp(-t / tau)`` times the weight.
 
     Its integral over time is that of an :class:`ExponentialSynapse`.
+
+    Example:
+        >>> network = SparseLIF(3, 64, density=0.1, synapse=AlphaSynapse(tau=5.0))
     """
 
 

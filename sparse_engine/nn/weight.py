@@ -55,6 +55,13 @@ class SparseWeight(WeightState):
     method rewires a weight whose values are computed.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
+
+    Example:
+        >>> weight = SparseWeight.from_dense(torch.tensor([[0.0, 2.0], [3.0, 0.0]]))
+        >>> weight
+        SparseWeight(2 x 2, nnz=2, density=0.5)
+        >>> weight(torch.tensor([1.0, 10.0])).tolist()
+        [20.0, 3.0]
     """
 
     values: nn.Parameter

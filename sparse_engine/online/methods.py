@@ -21,6 +21,9 @@ class RTRL(Learner):
 
     Args:
         network: see :class:`Learner`.
+
+    Example:
+        >>> learner = RTRL(SparseRNN(1, 64, density=0.1))
     """
 
     def _carry(self, entries: Entries, lanes: int) -> Influence:
@@ -44,6 +47,9 @@ class SnAp(Learner):
     Args:
         network: see :class:`Learner`.
         order: number of products n, at least 1.
+
+    Example:
+        >>> learner = SnAp(SparseRNN(1, 64, density=0.1), order=2)
     """
 
     def __init__(self, network: Recurrent, order: int = 1) -> None:
@@ -69,6 +75,9 @@ class EProp(Learner):
 
     Args:
         network: see :class:`Learner`.
+
+    Example:
+        >>> learner = EProp(SparseLSTM(1, 64, density=0.1))
     """
 
     def _carry(self, entries: Entries, lanes: int) -> Influence:
@@ -89,6 +98,9 @@ class RFLO(EProp):
     Raises:
         ValueError: a network with several states, such as an LSTM, for which there is
             :class:`EProp`.
+
+    Example:
+        >>> learner = RFLO(SparseCTRNN(1, 64, density=0.1))
     """
 
     def _refuse(self, network: Recurrent) -> None:

@@ -27,6 +27,10 @@ class Synapses(NamedTuple):
         mu: ``[nnz]``, the potential at which half of it is open.
         sigma: ``[nnz]``, the slope there is ``sigma / 4``.
         erev: ``[nnz]``, the reversal potential.
+
+    Example:
+        >>> one = torch.ones(weight.nnz)
+        >>> synapses = Synapses(values=one, mu=0.5 * one, sigma=5 * one, erev=one)
     """
 
     values: Tensor
@@ -68,6 +72,11 @@ def conductance(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor
     Raises:
         InputError: the shape of ``x`` does not fit.
         ValueError: a dtype or device does not fit.
+
+    Example:
+        >>> one = torch.ones(weight.nnz)
+        >>> synapses = Synapses(one, one, one, one)
+        >>> current, g = conductance(torch.rand(2, 6), synapses, weight.pattern)
     """
     targets, sources = pattern.shape
     if x.dim() == 0 or x.shape[-1] != sources:

@@ -42,14 +42,22 @@ class Solver:
 
 
 class Euler(Solver):
-    """The explicit Euler method, of order one: ``h + dt * f(h)``."""
+    """The explicit Euler method, of order one: ``h + dt * f(h)``.
+
+    Example:
+        >>> network = SparseNeuralODE(3, 64, density=0.1, solver=Euler(), unfolds=4)
+    """
 
     nodes = (0.0,)
     weights = (1.0,)
 
 
 class RK4(Solver):
-    """The classical Runge-Kutta method, of order four."""
+    """The classical Runge-Kutta method, of order four.
+
+    Example:
+        >>> network = SparseNeuralODE(3, 64, density=0.1, solver=RK4())
+    """
 
     nodes = (0.0, 1 / 2, 1 / 2, 1.0)
     weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
@@ -153,6 +161,12 @@ def ctrnn(
     Raises:
         ValueError: a shape, dtype or device does not fit, there is no step, or a number is out of
             its range.
+
+    Example:
+        >>> dt = torch.full((5, 2), 0.1)
+        >>> states = ctrnn(torch.ones(5, 2, 6), None, dt, weight.values, weight.pattern)[0]
+        >>> states.shape
+        torch.Size([2, 6])
     """
     equation = x, h0, dt, rate, values, pattern
     return _solved(_ctrnn, "tanh", *equation, solver, unfolds, clip, resets)
@@ -181,6 +195,12 @@ def rate_rnn(
 
     Returns:
         ``v`` of shape ``[steps, batch, hidden]``.
+
+    Example:
+        >>> dt = torch.full((5, 2), 0.1)
+        >>> states = rate_rnn(torch.ones(5, 2, 6), None, dt, weight.values, weight.pattern)[0]
+        >>> states.shape
+        torch.Size([2, 6])
     """
     check_one_of(FUNCTIONS, "nonlinearity", nonlinearity)
     equation = x, h0, dt, rate, values, pattern

@@ -103,6 +103,9 @@ def rnn(
 
     Raises:
         ValueError: a shape, dtype or device does not fit, or the nonlinearity is unknown.
+
+    Example:
+        >>> states = rnn(torch.ones(5, 2, 6), None, None, weight.values, weight.pattern)
     """
     check_one_of(ACTIVATIONS, "nonlinearity", nonlinearity)
     x, h0 = activations(values, x, h0, devices=("cpu", "cuda"))

@@ -74,9 +74,6 @@ def influence(
 
     Returns:
         The gradient of each entry, ``[panels * 64]``, summed over lanes; None without upstream.
-
-    Raises:
-        ValueError: a shape, dtype or index does not fit.
     """
     given = of_source, of_state, of_product, immediate, unit, upstream
     found = checked(native.influence, influence, values, [*pattern], *given)

@@ -183,6 +183,9 @@ def lif(
 
     Raises:
         ValueError: a shape, dtype or device does not fit, or kernels do not have the surrogate.
+
+    Example:
+        >>> spikes, state = SparseLIF(3, 64, density=0.1)(torch.ones(50, 2, 3))  # calls it
     """
     if unit.code is None:
         raise ValueError(f"expected a surrogate of {[*SURROGATES]}, found {unit.surrogate!r}")

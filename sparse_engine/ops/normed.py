@@ -27,6 +27,10 @@ class Norm(NamedTuple):
         gain: ``[features]``, or None for ones.
         bias: ``[features]``, or None for zeros.
         eps: at least 0.
+
+    Example:
+        >>> u = torch.randn(5, 2, 6)
+        >>> h = normed_rnn(u, None, weight.values, weight.pattern, Norm(eps=1e-5))[0]
     """
 
     gain: Tensor | None = None
@@ -81,6 +85,9 @@ def normed_rnn(
     and the errors are those of :func:`rnn`, without input weight and bias; a negative eps is an
     error, too. Beside its arguments, only ``h`` and what ``norm`` multiplies by its gain are kept
     for the backward pass, with one number more per column; without autograd only ``h``.
+
+    Example:
+        >>> states = normed_rnn(torch.ones(5, 2, 6), None, weight.values, weight.pattern, Norm())
     """
     check_one_of(ACTIVATIONS, "nonlinearity", nonlinearity)
     gain, bias, eps = norm

@@ -20,6 +20,10 @@ class Links(NamedTuple):
         crow: int64 ``[out_features + 1]``, where each row's links begin.
         col: int32 ``[nnz]``, column of each link, strictly increasing within a row.
         in_features: the number of columns.
+
+    Example:
+        >>> links_at(torch.tensor([1, 2]), 2, 2)
+        Links(crow=tensor([0, 1, 2]), col=tensor([1, 0], dtype=torch.int32), in_features=2)
     """
 
     crow: Tensor
@@ -59,6 +63,10 @@ class Pattern(NamedTuple):
         t_col: int32 ``[nnz]``, row of each link of the transposed matrix.
         permutation: int32 ``[nnz]``, position in ``col`` of each link of the transposed matrix.
         plan: int32, how kernels on a GPU cut long rows of both matrices into pieces.
+
+    Example:
+        >>> Pattern.from_csr(torch.tensor([0, 1, 2]), torch.tensor([1, 0]), (2, 2)).col.tolist()
+        [1, 0]
     """
 
     crow: Tensor
@@ -123,9 +131,6 @@ TENSORS = len(Pattern._fields)
 
 def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Tensor:
     """Return ``indices.to(dtype)``, where that changes no entry.
-
-    Raises:
-        ValueError: naming ``name``: not an integer dtype, or an entry that ``dtype`` cannot hold.
     """
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise ValueError(f"expected {name} of an integer dtype, found {indices.dtype}")

@@ -56,13 +56,22 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
 
     Raises:
         ValueError: a shape, dtype or device does not fit.
+
+    Example:
+        >>> spmm(weight.values, weight.pattern, torch.ones(6, 3)).shape
+        torch.Size([6, 3])
     """
     return _spmm(values, [*pattern], as_activation(x, values), bias)
 
 
 @with_reference(lambda values, pattern, y: pattern.dense(values).T @ y)
 def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
-    """Return ``W.T @ y``, ``[in_features, columns]``; see :func:`spmm`."""
+    """Return ``W.T @ y``, ``[in_features, columns]``; see :func:`spmm`.
+
+    Example:
+        >>> spmm_t(weight.values, weight.pattern, torch.ones(6, 3)).shape
+        torch.Size([6, 3])
+    """
     return _spmm_t(values, [*pattern], as_activation(y, values))
 
 
@@ -83,6 +92,10 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
 
     Raises:
         ValueError: a shape, dtype or device does not fit.
+
+    Example:
+        >>> sddmm(weight.pattern, torch.ones(6, 3), torch.ones(6, 3)).unique()
+        tensor([3.])
     """
     return _sddmm([*pattern], a, b)
 
@@ -94,6 +107,10 @@ def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = No
 
     Raises:
         InputError: the last dimension of ``x`` is not in_features, or its dtype does not fit.
+
+    Example:
+        >>> linear(weight.values, weight.pattern, torch.ones(2, 6)).shape
+        torch.Size([2, 6])
     """
     x = as_activation(x, values)
     if not in_eager_mode():

@@ -11,7 +11,12 @@ import torch
 
 @unique
 class Use(IntEnum):
-    """Tell apart what the numbers of one key are drawn for; 100 and more are free for users."""
+    """Tell apart what the numbers of one key are drawn for; 100 and more are free for users.
+
+    Example:
+        >>> Use.WIRING < 100
+        True
+    """
 
     WIRING = 0
     WIRED_SIGNS = 1
@@ -31,6 +36,10 @@ class RandomKey(NamedTuple):
         seed: number of the experiment, in [-2^63, 2^63).
         step: number of the training step, in [0, 2^32).
         stream: which weight of the model, in [0, 2^32).
+
+    Example:
+        >>> RandomKey(0, step=3) == RandomKey(0, step=3, stream=1)
+        False
     """
 
     seed: int

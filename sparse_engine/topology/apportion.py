@@ -17,10 +17,6 @@ def apportion(
     A part that would come out above its limit gets the limit, and the excess goes to the others,
     again in proportion to their shares, until none is above; shares of 0 for all of them count as
     equal. All arithmetic is exact; among equal remainders the first are rounded up.
-
-    Raises:
-        ValueError: shares that are not finite or negative, or limits of a smaller sum than
-            ``total``.
     """
     if not all(0 <= share < math.inf for share in shares):
         raise ValueError(f"expected finite shares of at least 0, found {[*shares]}")

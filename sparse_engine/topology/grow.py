@@ -52,6 +52,13 @@ class Grow(Rule, ABC):
         window: number of training steps before a rewiring whose dense gradient the rule reads; 0
             for none. The factors of these gradients are in ``weight.captured``, on each rank of
             ``torch.distributed`` those of its own batches.
+
+    Example:
+        >>> class FirstAbsent(Grow):
+        ...     def grow(self, weight, kept, count, key):
+        ...         size = weight.out_features * weight.in_features
+        ...         held = kept.rows() * weight.in_features + kept.col
+        ...         return torch.arange(size)[~torch.isin(torch.arange(size), held)][:count]
     """
 
     window: int = 0
@@ -86,7 +93,11 @@ class Grow(Rule, ABC):
 
 @dataclass(frozen=True)
 class RandomGrowth(Grow):
-    """Growth at uniformly random absent positions, those of links just removed included."""
+    """Growth at uniformly random absent positions, those of links just removed included.
+
+    Example:
+        >>> rewiring = Rewiring(model, optimizer, prune=Magnitude(), grow=RandomGrowth())
+    """
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
@@ -180,6 +191,9 @@ class GradientGrowth(Grow):
     weight and all backward passes in it, and averaged over the ranks that train the model together.
     The product is streamed in blocks of rows, so that memory is proportional to the step's
     activations and the new links.
+
+    Example:
+        >>> rewiring = Rewiring(model, optimizer, prune=Magnitude(), grow=GradientGrowth())
     """
 
     window = 1
@@ -359,7 +373,13 @@ class CH2L3n(LinkPrediction):
 
 
 class NewLinkInit(ABC):
-    """Value rule: the first values of new links. Your own is a subclass with one method."""
+    """Value rule: the first values of new links. Your own is a subclass with one method.
+
+    Example:
+        >>> class Small(NewLinkInit):
+        ...     def values(self, weight, count, key):
+        ...         return weight.values.new_full((count,), 1e-3)
+    """
 
     @abstractmethod
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
@@ -381,6 +401,9 @@ class NormalInit(NewLinkInit):
 
     Attributes:
         std: standard deviation, at least 0.
+
+    Example:
+        >>> rewiring = SET(model, optimizer, new_links=NormalInit(std=0.01))
     """
 
     std: float

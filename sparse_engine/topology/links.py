@@ -34,6 +34,10 @@ def topology_hash(weight: SparseWeight | Links) -> str:
 
     Returns:
         32 hexadecimal digits.
+
+    Example:
+        >>> topology_hash(weight) == topology_hash(copy.deepcopy(weight))
+        True
     """
     links = weight.pattern.links if isinstance(weight, SparseWeight) else weight
     digest = hashlib.blake2b(digest_size=16)
@@ -53,6 +57,10 @@ def links_at(positions: Tensor | np.ndarray, out_features: int, in_features: int
 
     Raises:
         ValueError: a position outside the matrix, or one that is given twice.
+
+    Example:
+        >>> links_at(torch.tensor([0, 3]), 2, 2).col.tolist()
+        [0, 1]
     """
     if isinstance(positions, np.ndarray):
         positions = torch.from_numpy(positions)

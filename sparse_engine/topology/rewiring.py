@@ -83,6 +83,10 @@ class Rewiring:
         ValueError: an argument out of range, a model without sparse weights or with one whose
             values are computed from others, or an optimizer whose state cannot be moved with the
             links.
+
+    Example:
+        >>> rewiring = Rewiring(model, optimizer, prune=Magnitude(), grow=RandomGrowth(), every=100)
+        >>> rewired = rewiring.step()  # after each optimizer.step()
     """
 
     #: Whether a model without sparse weights is refused.
@@ -353,9 +357,6 @@ def plan_rewiring(
 
     Returns:
         The new links with the map from old to new slots.
-
-    Raises:
-        ValueError: a grow rule that returned an existing link or another number of positions.
     """
     links = weight.pattern.links
     positions = grow.grow_after(weight, dropped, count, key)
@@ -401,9 +402,6 @@ def apply_rewiring(
         rewired: the change.
         new_links: value rule of the new links.
         key: this rewiring's own stream of random numbers.
-
-    Raises:
-        ValueError: a weight that :meth:`SparseWeight.check_rewirable` refuses, unchanged.
     """
     nnz, born = rewired.links.nnz, rewired.born.long()
     first = {"values": new_links.values(weight, len(born), key)}

@@ -17,9 +17,6 @@ class Rule:
 
     def load_state_dict(self, state: State) -> None:
         """Load a memory that ``state_dict`` returned.
-
-        Raises:
-            ValueError: a memory of another rule.
         """
         if state:
             raise ValueError(f"expected no state for {self}, found {sorted(state)}")

@@ -33,6 +33,11 @@ class Measure(Rule, ABC):
 
     Raises:
         ValueError: ``every`` is less than 1.
+
+    Example:
+        >>> class Largest(Measure):
+        ...     def measure(self, weight, rewired):
+        ...         return {"largest": weight.values.abs().max().item()}
     """
 
     every: int = 1

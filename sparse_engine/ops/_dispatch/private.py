@@ -114,9 +114,6 @@ def resize_sharded(
     """Let ``sharded``, which fully_shard distributes, hold the entries of another length.
 
     torch has no public function for it. ``module.name`` is that parameter; the object stays.
-
-    Raises:
-        ValueError: no module of the model was sharded with this parameter in it.
     """
     from torch.distributed.fsdp import FSDPModule
 

@@ -44,6 +44,10 @@ class ExponentialDistance(Wiring):
             of range; in :meth:`links`, another shape than the positions', or fewer candidates than
             links.
         ImportError: SciPy is not installed, in :meth:`links`.
+
+    Example:
+        >>> place = torch.rand(6, 3)
+        >>> wire(model, ExponentialDistance(place, place, scale=0.2, density=0.3))
     """
 
     row_positions: ArrayLike

@@ -32,6 +32,10 @@ class ErdosRenyi(Wiring):
 
     Raises:
         ValueError: none or several of them; in :meth:`links`, an nnz of more than all positions.
+
+    Example:
+        >>> wire(model, ErdosRenyi(density=0.5)); model.weight.nnz
+        18
     """
 
     density: float | None = None
@@ -72,6 +76,10 @@ class ConstantFanIn(Wiring):
 
     Raises:
         ValueError: none or both of them; in :meth:`links`, a fan_in of more than all columns.
+
+    Example:
+        >>> wire(model, ConstantFanIn(3)); model.weight.fan_in().tolist()
+        [3, 3, 3, 3, 3, 3]
     """
 
     fan_in: int | None = None
@@ -110,6 +118,9 @@ class ReceptiveField(Wiring):
     Attributes:
         density: fraction of all positions, in (0, 1].
         randomness: r, in [0, 1].
+
+    Example:
+        >>> wire(model, ReceptiveField(density=0.5, randomness=0.1))
     """
 
     density: float
@@ -152,6 +163,10 @@ class StochasticBlockModel(Wiring):
     Raises:
         ValueError: not a matrix of densities, or not as many sizes as groups; in :meth:`links`,
             sizes that do not sum to the units.
+
+    Example:
+        >>> wire(model, StochasticBlockModel([[1.0, 0.0], [0.0, 1.0]])); model.weight.nnz
+        18
     """
 
     densities: Sequence[Sequence[float]]
@@ -223,6 +238,10 @@ class WattsStrogatz(Wiring):
     Raises:
         ValueError: in :meth:`links`, more neighbours than columns, or than half of them where links
             are rewired, so that a row might find no new column for each.
+
+    Example:
+        >>> wire(model, WattsStrogatz(neighbours=2, rewiring=0.1)); model.weight.nnz
+        12
     """
 
     neighbours: int
@@ -284,6 +303,9 @@ class BarabasiAlbert(Wiring):
 
     Raises:
         ValueError: in :meth:`links`, fewer units than it starts with.
+
+    Example:
+        >>> wire(SparseRNN(3, 64, density=0.1), BarabasiAlbert(attached=3))
     """
 
     attached: int

@@ -67,6 +67,9 @@ class FromGraph(Wiring):
         TypeError: something else; raised by :meth:`links`.
         ValueError: a graph of another shape, or what its reader in ``sparse_engine.convert``
             raises; raised by :meth:`links`.
+
+    Example:
+        >>> wire(model, FromGraph(weight))
     """
 
     graph: scipy.sparse.sparray | scipy.sparse.spmatrix | nx.DiGraph | str | Path | SparseWeight
@@ -92,7 +95,13 @@ class FromGraph(Wiring):
 
 
 class Allocation(ABC):
-    """Allocation of links to weights. An allocation of your own is a subclass with one method."""
+    """Allocation of links to weights. An allocation of your own is a subclass with one method.
+
+    Example:
+        >>> class OnePerRow(Allocation):
+        ...     def counts(self, shapes):
+        ...         return [rows for rows, _ in shapes]
+    """
 
     @abstractmethod
     def counts(self, shapes: Shapes) -> list[int]:
@@ -132,6 +141,10 @@ class ERKDensity(_OfTotal):
 
     Attributes:
         density: density of all weights together, in (0, 1].
+
+    Example:
+        >>> ERKDensity(0.05).counts([(64, 64), (1024, 1024)])
+        [3096, 49538]
     """
 
     @override
@@ -144,6 +157,10 @@ class EqualDensity(_OfTotal):
 
     Attributes:
         density: density of each weight, in (0, 1].
+
+    Example:
+        >>> wire(model, EqualDensity(0.25)); model.weight.nnz
+        9
     """
 
     @override
@@ -155,6 +172,11 @@ class SignInit(ABC):
     """First signs of links. Your own kind of signs is a subclass with one method.
 
     A :class:`sparse_engine.nn.signs.Signs` keeps signs while a network is trained.
+
+    Example:
+        >>> class Positive(SignInit):
+        ...     def signs(self, links, key):
+        ...         return torch.ones(links.nnz, dtype=torch.int8)
     """
 
     @abstractmethod
@@ -168,6 +190,9 @@ class RandomSigns(SignInit):
 
     Attributes:
         positive: fraction of positive links, in [0, 1].
+
+    Example:
+        >>> wire(model, ErdosRenyi(density=0.5), signs=RandomSigns(positive=0.3))
     """
 
     positive: float = 0.5
@@ -190,6 +215,9 @@ class Dale(SignInit):
 
     Attributes:
         excitatory: the fraction of positive columns, in [0, 1].
+
+    Example:
+        >>> wire(model, ErdosRenyi(density=0.5), signs=Dale(excitatory=0.8))
     """
 
     excitatory: float = 0.8
@@ -205,9 +233,6 @@ class Dale(SignInit):
 
 def signed(values: Tensor, links: Links, signs: SignInit, key: RandomKey) -> Tensor:
     """Return the values of links with other signs, ``signs * |values|``.
-
-    Raises:
-        ValueError: not one sign for each link.
     """
     drawn = signs.signs(links, key)
     if drawn.shape != values.shape:

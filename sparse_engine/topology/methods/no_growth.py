@@ -30,6 +30,9 @@ class GradualPruning(Rewiring):
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         every: steps between prunings. If ``last`` is no multiple of it, ``density`` is reached at
             the next multiple.
+
+    Example:
+        >>> rewiring = GradualPruning(model, optimizer, density=0.1, last=5000, start=0.5)
     """
 
     def __init__(
@@ -71,6 +74,11 @@ class NarangPruning(Rewiring):
         ramp: rise of the threshold; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
             that of Zhang et al. 2023: steeper at a quarter of training, done at half.
         every: steps between prunings.
+
+    Example:
+        >>> from sparse_engine.topology.schedule import NarangRamp
+        >>> ramp = NarangRamp(first=100, ramp=500, last=1000)
+        >>> rewiring = NarangPruning(model, optimizer, density=0.1, ramp=ramp)
     """
 
     def __init__(
@@ -98,6 +106,9 @@ class Static(Rewiring):
     """Baseline of all methods, with their interface: the wiring at the start stays.
 
     The model may also be dense.
+
+    Example:
+        >>> rewiring = Static(model)  # rewiring.step() changes nothing
     """
 
     needs_weights = False

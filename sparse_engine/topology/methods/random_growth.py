@@ -80,6 +80,9 @@ class ImportanceSET(SET):
         share: fraction of each weight's neurons with links that lose them, in [0, 1].
         prune_every: rewirings from one pruning to the next, at least 1.
         prune_after: rewirings before which nothing is pruned, at least 0.
+
+    Example:
+        >>> rewiring = ImportanceSET(model, optimizer, share=0.2)
     """
 
     def __init__(
@@ -144,6 +147,9 @@ class DSR(Rewiring):
         tolerance: relative deviation of the number of removed links up to which the threshold
             neither doubles nor halves, in [0, 1).
         every: steps between rewirings (the paper: 100, later 200, 400 and 800).
+
+    Example:
+        >>> rewiring = DSR(model, optimizer, fraction=0.1)
     """
 
     def __init__(
@@ -182,6 +188,9 @@ class ITOP(Rewiring):
     Args:
         model, optimizer, steps, fraction, every, options: as for every method.
         grow: grow rule, :class:`NeverUsed` by default.
+
+    Example:
+        >>> rewiring = ITOP(model, optimizer, steps=100_000, grow=GradientGrowth(), every=4000)
     """
 
     def __init__(
@@ -249,6 +258,9 @@ class MEST(Rewiring):
 
     Raises:
         ValueError: an argument out of range; at a rewiring, a weight without gradient.
+
+    Example:
+        >>> rewiring = MEST(model, optimizer, steps=10_000)
     """
 
     def __init__(
@@ -290,6 +302,10 @@ class Selfish(Rewiring):
         fraction: fraction of the links that the first rewirings replace, in [0, 1] (the paper: up
             to 0.8).
         every: steps between rewirings (the paper: one epoch).
+
+    Example:
+        >>> lstm = SparseLSTM(8, 64, density=0.33)
+        >>> rewiring = Selfish(lstm, torch.optim.Adam(lstm.parameters()), steps=10_000)
     """
 
     def __init__(

@@ -82,6 +82,9 @@ class GSE(Rewiring):
             cosine to 0.
         ratio: the paper's gamma, candidates per link, at least 0; the paper takes 1, and 2 for
             ImageNet.
+
+    Example:
+        >>> rewiring = GSE(model, optimizer, steps=10_000, ratio=1.0)
     """
 
     def __init__(
@@ -124,6 +127,9 @@ class SNFS(Rewiring):
 
     Raises:
         ValueError: no optimizer, or, at a rewiring, an optimizer without momentum.
+
+    Example:
+        >>> rewiring = SNFS(model, optimizer, steps=10_000)
     """
 
     def __init__(
@@ -170,6 +176,9 @@ class GraNet(Rewiring):
             ImageNet.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         every: steps between rewirings (the paper: 1000, for ImageNet 4000).
+
+    Example:
+        >>> rewiring = GraNet(model, optimizer, steps=10_000, density=0.1, every=100)
     """
 
     def __init__(
@@ -213,6 +222,9 @@ class CHT(Rewiring):
         model, optimizer, options: as for every method.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
+
+    Example:
+        >>> rewiring = CHT(model, optimizer)
     """
 
     def __init__(
@@ -250,6 +262,9 @@ class CHTs(Rewiring):
             :class:`SoftMagnitude`.
         fraction: the paper's zeta, in [0, 1].
         density: a schedule of the density; by default the number of links stays.
+
+    Example:
+        >>> rewiring = CHTs(model, optimizer, steps=10_000)
     """
 
     def __init__(
@@ -290,6 +305,9 @@ class CHTss(CHTs):
         steepness: steepness of the sigmoid, the paper's k.
         alpha: see :class:`CHTs`.
         fraction: fraction of the links to keep that is replaced, too, in [0, 1].
+
+    Example:
+        >>> rewiring = CHTss(model, optimizer, steps=10_000, density=0.1)
     """
 
     def __init__(

@@ -27,6 +27,11 @@ class Prune(Rule):
 
     A rule that does not remove the links of least score overrides :meth:`drop`; one that compares
     the links of several weights overrides :meth:`drop_all`. Weights must not be changed.
+
+    Example:
+        >>> class LargestFanOut(Prune):
+        ...     def score(self, weight):
+        ...         return -weight.fan_out()[weight.col_indices]
     """
 
     def score(self, weight: SparseWeight) -> Tensor:
@@ -61,9 +66,6 @@ class Prune(Rule):
 
 def ordered(entries: Tensor) -> Tensor:
     """Return the entries unchanged, or raise ValueError for NaN, which has no order.
-
-    Raises:
-        ValueError: an entry is NaN; names its link.
     """
     smallest(entries, 0)
     return entries
@@ -71,9 +73,6 @@ def ordered(entries: Tensor) -> Tensor:
 
 def link_gradient(weight: SparseWeight) -> Tensor:
     """Return the gradient at each link, ``[nnz]``, of the last backward pass.
-
-    Raises:
-        ValueError: there is none.
     """
     gradient = weight.values.grad
     if gradient is None:
@@ -86,7 +85,11 @@ def link_gradient(weight: SparseWeight) -> Tensor:
 
 @dataclass(frozen=True)
 class Magnitude(Prune):
-    """Pruning of the ``floor(fraction * nnz)`` links of least magnitude, among equals the first."""
+    """Pruning of the ``floor(fraction * nnz)`` links of least magnitude, among equals the first.
+
+    Example:
+        >>> rewiring = Rewiring(model, optimizer, prune=Magnitude(), grow=RandomGrowth())
+    """
 
     @override
     def score(self, weight: SparseWeight) -> Tensor:
@@ -123,6 +126,9 @@ class SignedMagnitude(Prune):
     Exactly ``floor(fraction * n)`` of the n positive links are removed, among equals the first, and
     the same of the negative links. Links of exactly zero are always removed, as in Mocanu et al.
     2018.
+
+    Example:
+        >>> rewiring = Rewiring(model, optimizer, prune=SignedMagnitude(), grow=RandomGrowth())
     """
 
     @override

@@ -38,9 +38,6 @@ class SignChange(Prune):
         Args:
             weight: the weight now.
             stream: place of the weight in the model, as in its :class:`RandomKey`.
-
-        Raises:
-            ValueError: a value is NaN.
         """
         positions = weight.pattern.links.positions()
         signs = ordered(weight.values.detach()).sign().to(torch.int8)
