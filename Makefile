@@ -71,6 +71,7 @@ bench: build .venv/dev
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
 	$(BIN)/python -m benchmarks.inference --threads 1 --json benchmarks/results/inference.json
 	$(BIN)/python -m benchmarks.quantized --json benchmarks/results/quantized.json
+	$(BIN)/python -m benchmarks.online --json benchmarks/results/online.json
 	$(BIN)/python -m benchmarks.set_mlp --json benchmarks/results/set_mlp.json
 	$(BENCHMARKS)/ops --benchmark-json benchmarks/results/kernels.json
 	$(BENCHMARKS)/topology --benchmark-json benchmarks/results/rewire.json

@@ -88,6 +88,12 @@ TABLES = (
         "ltc",
     ),
     Table("Spikes", STEP.format("`SparseLIF`") + ".", "lif"),
+    Table(
+        "Learning online",
+        "One step with its gradient, of tanh networks with one input. Dense: exact influence of a "
+        "masked network as a dense tensor in torch, on the same machine.",
+        "online",
+    ),
     Table("bfloat16, RNN", BFLOAT16, "bfloat16"),
     Table("bfloat16, LSTM", BFLOAT16, "bfloat16_lstm"),
     Table("bfloat16, GRU", BFLOAT16, "bfloat16_gru"),

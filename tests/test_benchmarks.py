@@ -32,7 +32,7 @@ def module(monkeypatch):
         "train_step",
         *(
             pytest.param(name, marks=pytest.mark.exhaustive)
-            for name in ("set_mlp", "quantized", "linear", "busy", "inference")
+            for name in ("set_mlp", "quantized", "linear", "busy", "inference", "online")
         ),
     ],
 )

@@ -28,9 +28,8 @@ class Entries:
         kind: kind of the leaf that the numbers enter, and ``which`` of them: the level of a
             product, or the name of an argument.
         parameter: returns the tensor of these numbers, attached to its parameters.
-        rows: row of the leaf that each number enters.
-        columns: feature of the source that each number multiplies; None where the source is 1.
         weight: the sparse weight whose links these are, or None.
+        at: otherwise row and column of each number; see :attr:`rows` and :attr:`columns`.
     """
 
     name: str
@@ -38,19 +37,30 @@ class Entries:
     kind: str
     which: Any
     parameter: Callable[[], Tensor]
-    rows: Tensor
-    columns: Tensor | None = None
     weight: SparseWeight | None = None
+    at: tuple[Tensor | None, Tensor | None] = (None, None)
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return self.rows.numel() if self.weight is None else self.weight.nnz
+
+    @property
+    def rows(self) -> Tensor:
+        """Row of the leaf that each number enters."""
+        rows = self.at[0] if self.weight is None else self.weight.rows()
+        assert rows is not None
+        return rows
+
+    @property
+    def columns(self) -> Tensor | None:
+        """Feature of the source that each number multiplies; None where the source is 1."""
+        return self.at[1] if self.weight is None else self.weight.col_indices
 
     @property
     def height(self) -> int:
         """Number of rows of the leaf, ``gates * units``."""
         return self.weight.shape[0] if self.weight is not None else int(self.rows[-1]) + 1
-
-    def read_links(self) -> None:
-        """Read the links again, which may have changed."""
-        if self.weight is not None:
-            self.rows, self.columns = self.weight.rows().int(), self.weight.col_indices
 
     def immediate(self, step: Step, of: Slopes, lanes: slice = ALL) -> Tensor | None:
         """Return the derivative of a quantity by each number in this step, ``[lanes, entries]``.
@@ -102,7 +112,7 @@ def entries_of(network: Recurrent) -> list[Entries]:
             own = partial(getattr, network, f"weight_ih_{name}")
             rows, columns = torch.arange(weight.numel()), torch.arange(inputs)
             at = (rows // inputs).int(), columns.repeat(weight.shape[0]).int()
-            found.append(Entries(f"weight_ih_{name}", number, "input", 0, own, *at))
+            found.append(Entries(f"weight_ih_{name}", number, "input", 0, own, at=at))
         weights = cell.recurrent_weights(layer)
         for level, each in enumerate(weights):
             title = f"weight_hh_{name}" + (f".{level}" if len(weights) > 1 else "")
@@ -111,23 +121,24 @@ def entries_of(network: Recurrent) -> list[Entries]:
         if of_input is not None:
             own = partial(_bias, network, name, 0)
             rows = torch.arange(of_input.numel())
-            found.append(Entries(f"bias_ih_{name}", number, "input", 0, own, rows))
+            found.append(Entries(f"bias_ih_{name}", number, "input", 0, own, at=(rows, None)))
         for level in range(len(weights) if of_product is not None else 0):
             own = partial(_bias, network, name, 1, level)
             rows = torch.arange(own().numel())
-            found.append(Entries(f"bias_hh_{name}.{level}", number, "product", level, own, rows))
+            found.append(
+                Entries(f"bias_hh_{name}.{level}", number, "product", level, own, at=(rows, None))
+            )
         for argument in learned_arguments(cell, layer, network.hidden_size):
             own = partial(_argument, network, name, argument)
             rows = torch.arange(network.hidden_size)
-            found.append(Entries(f"{argument}_{name}", number, "argument", argument, own, rows))
+            found.append(
+                Entries(f"{argument}_{name}", number, "argument", argument, own, at=(rows, None))
+            )
     return [each for each in found if each.parameter().requires_grad]
 
 
 def _links(name: str, layer: int, kind: str, which: int, weight: SparseWeight) -> Entries:
-    own = partial(getattr, weight, "values")
-    entries = Entries(name, layer, kind, which, own, weight.rows(), None, weight)
-    entries.read_links()
-    return entries
+    return Entries(name, layer, kind, which, partial(getattr, weight, "values"), weight)
 
 
 def _bias(network: Recurrent, name: str, side: int, level: int = 0) -> Tensor:

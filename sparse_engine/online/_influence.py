@@ -58,7 +58,7 @@ class Whole(Influence):
 
     def __init__(self, entries: Entries, lanes: int, states: int, units: int, layers: int) -> None:
         self.entries, self.units = entries, units
-        shape = lanes, states, units, entries.rows.numel()
+        shape = lanes, states, units, entries.count
         dtype = entries.parameter().dtype
         layers -= entries.layer
         self.parts = [torch.zeros(shape, dtype=dtype) for _ in range(layers)]
@@ -85,11 +85,11 @@ class Whole(Influence):
         if slot_map is not None:
             old = (slot_map >= 0).nonzero().squeeze(1)
             for i, part in enumerate(self.parts):
-                self.parts[i] = part.new_zeros(*part.shape[:-1], self.entries.rows.numel())
+                self.parts[i] = part.new_zeros(*part.shape[:-1], self.entries.count)
                 self.parts[i][..., slot_map[old].long()] = part[..., old]
 
     def _blocks(self) -> Iterator[tuple[int, slice]]:
-        width, count = max(1, BLOCK // self.units), self.entries.rows.numel()
+        width, count = max(1, BLOCK // self.units), self.entries.count
         for lane in range(self.parts[0].shape[0]):
             for begin in range(0, count, width):
                 yield lane, slice(begin, min(begin + width, count))
@@ -154,7 +154,7 @@ class Own(Influence):
     ) -> None:
         self.entries, self.units, self.by_links = entries, units, by_links
         self._read(weights)
-        shape, dtype = (lanes, states, entries.rows.numel()), entries.parameter().dtype
+        shape, dtype = (lanes, states, entries.count), entries.parameter().dtype
         self.parts = [torch.zeros(shape, dtype=dtype)]
 
     def _read(self, weights: list[SparseWeight]) -> None:
@@ -220,15 +220,16 @@ class Own(Influence):
         self._read(weights)
         if slot_map is not None:
             old, (part,) = (slot_map >= 0).nonzero().squeeze(1), self.parts
-            self.parts = [part.new_zeros(*part.shape[:2], self.entries.rows.numel())]
+            self.parts = [part.new_zeros(*part.shape[:2], self.entries.count)]
             self.parts[0][:, :, slot_map[old].long()] = part[:, :, old]
 
 
 def _self_links(weight: SparseWeight, units: int) -> tuple[Tensor, Tensor]:
     """Return the row and the place of each link from a unit to itself."""
-    rows = weight.rows()
-    slots = (weight.col_indices == rows % units).nonzero().squeeze(1)
-    return rows[slots], slots
+    crow = weight.crow_indices
+    unit = torch.arange(units, dtype=torch.int32).repeat(weight.shape[0] // units)
+    slots = (weight.col_indices == unit.repeat_interleave(crow.diff())).nonzero().squeeze(1)
+    return torch.searchsorted(crow, slots, right=True) - 1, slots
 
 
 class Kept(Influence):
@@ -316,7 +317,7 @@ class Kept(Influence):
         """Return the gradient of every entry: that by its layer's first state, times influence."""
         by = of_states[self.entries.layer].index_select(1, self.unit)
         products = torch.linalg.vecdot(by, self.parts[0][:, 0], dim=0)
-        return products.new_zeros(self.entries.rows.numel()).index_add_(0, self.entry, products)
+        return products.new_zeros(self.entries.count).index_add_(0, self.entry, products)
 
     def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:
         """Choose the pairs again, and move what stays; new links and new pairs have 0."""

@@ -51,7 +51,7 @@ class Panels(Influence):
     def _read(self, weight: SparseWeight) -> None:
         # Copies, as a rewiring may come before the step is carried over.
         self._pattern = Pattern(*(each.clone() for each in weight.pattern))
-        count = self.entries.rows.numel()
+        count = self.entries.count
         self._unit = torch.zeros(-(-count // COLUMNS) * COLUMNS, dtype=torch.int32)
         self._unit[:count] = self.entries.rows % self.units
 
@@ -78,7 +78,7 @@ class Panels(Influence):
         found = self._carry(of_states[-1])
         if found is None:
             found = torch.einsum("bi,bpic->pc", of_states[-1], self._parts[0][:, :, 0]).ravel()
-        return found[: self.entries.rows.numel()]
+        return found[: self.entries.count]
 
     def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:
         """Move the influence of each link to its new place, 0 for a new link."""

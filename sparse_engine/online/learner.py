@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as Ordered
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -187,8 +186,6 @@ class Learner(ABC):
         """
         versions = self._now()
         if versions != self._versions:
-            for entries in self._entries:
-                entries.read_links()
             self._versions, self._y = versions, None
             if self._states:
                 self._begin(self._states[0][0].shape[0], self._states)
@@ -204,9 +201,6 @@ class Learner(ABC):
 
     @torch.no_grad()
     def _move(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        for entries in self._entries:
-            if entries.weight is weight:
-                entries.read_links()
         for each in self._influence:
             recurrent = self._weights(f"l{each.entries.layer}").recurrent
             own = each.entries.weight is weight
@@ -239,9 +233,6 @@ class Learner(ABC):
             )
         fresh = copy(self)
         fresh.__dict__.update(_influence=[], _states=[], _y=None, _steps=[])
-        fresh._entries = [replace(each) for each in self._entries]
-        for entries in fresh._entries:
-            entries.read_links()
         first = state.get(f"{self.network.states[0]}_l0")
         if isinstance(first, Tensor) and first.dim() == 2:
             fresh._begin(first.shape[0])
