@@ -13,16 +13,14 @@ UNITS_PER_LINK = 10
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers see the old content or the new, also after a kill.
-    """
+    """Write a file atomically: readers see the old content or the new, also after a kill."""
     with replacing(path) as partial, open(partial, "wb") as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, and put that file in the place of ``path`` afterwards.
-    """
+    """Yield a path to write to, and put that file in the place of ``path`` afterwards."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with naming(path):

@@ -66,8 +66,7 @@ class LinkGraph:
 
 
 def convert_from_nx(graph: nx.Graph, **_: Any) -> LinkGraph:
-    """Return a graph of networkx as CSR.
-    """
+    """Return a graph of networkx as CSR."""
     if graph.is_multigraph():
         raise nx.NetworkXNotImplemented("expected a graph without parallel edges, found some")
     nodes = list(graph)
@@ -116,15 +115,13 @@ def should_run(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) 
 
 
 def triadic_census(G: LinkGraph, nodelist: Collection[Hashable] | None = None) -> dict[str, int]:
-    """Return what ``networkx.triadic_census`` returns: the number of triads of each of 16 types.
-    """
+    """Return what ``networkx.triadic_census`` returns: the number of triads of each of 16 types."""
     _check(G, nodelist, directed=True)
     return analysis.triad_census(G.links)
 
 
 def overall_reciprocity(G: LinkGraph) -> float:
-    """Return what ``networkx.overall_reciprocity`` returns: the fraction of links with a reverse.
-    """
+    """Return ``networkx.overall_reciprocity``: the fraction of links with a reverse."""
     _check(G, None, directed=True)
     if not len(G.targets):
         raise nx.NetworkXError("Not defined for empty graphs")
@@ -133,15 +130,13 @@ def overall_reciprocity(G: LinkGraph) -> float:
 
 
 def reciprocity(G: LinkGraph, nodes: Collection[Hashable] | None = None) -> float:
-    """Return what ``networkx.reciprocity`` returns for a whole graph.
-    """
+    """Return what ``networkx.reciprocity`` returns for a whole graph."""
     _check(G, nodes, directed=True)
     return overall_reciprocity(G)
 
 
 def transitivity(G: LinkGraph) -> float:
-    """Return what ``networkx.transitivity`` returns: three times triangles, over pairs of edges.
-    """
+    """Return what ``networkx.transitivity`` returns: three times triangles, over pairs of edges."""
     _check(G, None, directed=False)
     triangles = analysis.triad_census(G.links)["300"] if len(G) > 2 else 0
     degrees = np.diff(G.links.indptr).astype(np.int64)

@@ -304,8 +304,7 @@ def zoned_out(
 
 
 def multiply(weight: SparseWeight | Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``x @ W.T + bias`` for a sparse or dense weight.
-    """
+    """Return ``x @ W.T + bias`` for a sparse or dense weight."""
     if not isinstance(weight, Tensor):
         return weight(x, bias)
     if x.is_meta != weight.is_meta:

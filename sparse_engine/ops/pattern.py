@@ -130,8 +130,7 @@ TENSORS = len(Pattern._fields)
 
 
 def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Tensor:
-    """Return ``indices.to(dtype)``, where that changes no entry.
-    """
+    """Return ``indices.to(dtype)``, where that changes no entry."""
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise ValueError(f"expected {name} of an integer dtype, found {indices.dtype}")
     converted = indices.to(dtype)

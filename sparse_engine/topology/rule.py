@@ -16,7 +16,6 @@ class Rule:
         return {}
 
     def load_state_dict(self, state: State) -> None:
-        """Load a memory that ``state_dict`` returned.
-        """
+        """Load a memory that ``state_dict`` returned."""
         if state:
             raise ValueError(f"expected no state for {self}, found {sorted(state)}")

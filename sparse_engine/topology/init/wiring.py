@@ -232,8 +232,7 @@ class Dale(SignInit):
 
 
 def signed(values: Tensor, links: Links, signs: SignInit, key: RandomKey) -> Tensor:
-    """Return the values of links with other signs, ``signs * |values|``.
-    """
+    """Return the values of links with other signs, ``signs * |values|``."""
     drawn = signs.signs(links, key)
     if drawn.shape != values.shape:
         raise ValueError(f"expected {links.nnz} signs from {signs}, found shape {[*drawn.shape]}")

@@ -65,15 +65,13 @@ class Prune(Rule):
 
 
 def ordered(entries: Tensor) -> Tensor:
-    """Return the entries unchanged, or raise ValueError for NaN, which has no order.
-    """
+    """Return the entries unchanged, or raise ValueError for NaN, which has no order."""
     smallest(entries, 0)
     return entries
 
 
 def link_gradient(weight: SparseWeight) -> Tensor:
-    """Return the gradient at each link, ``[nnz]``, of the last backward pass.
-    """
+    """Return the gradient at each link, ``[nnz]``, of the last backward pass."""
     gradient = weight.values.grad
     if gradient is None:
         raise ValueError(
