@@ -32,11 +32,13 @@ FOOT = """## Where dense networks win, and what to know
 - Sparse products at random positions are limited by the second-level cache, from which every
   multiply-add loads a vector; therefore a few targets at 10 % are missed on this processor
   ([csrc/README.md](../csrc/README.md)).
-- For seconds or minutes, often after dense networks have run, what two threads exchange is up to
-  four times slower on this machine, which nn.LSTM does not feel. An RNN of 1024 units at 1 % then
-  takes 10.7 ms instead of 5.4. The rows of 1024 units at 5 and 1 % of the RNN, the CT-RNN at 4096
-  and the ON-LSTM at 10 % and less are from such minutes. Two other runs of the RNN's table gave
-  7.94, 12.5, 12.3, 16.4, 32.9 and 67.7, and 8, 11.6, 18.6, 20.1, 33.8 and 80.2 x masked.
+- On this machine, communication between the two cores is up to four times slower for seconds or
+  minutes. This slows the sparse kernels, not nn.LSTM: an RNN of 1024 units at 1 % then takes
+  10.7 ms instead of 5.4. The rows of 1024 units at 5 and 1 % of the RNN, the CT-RNN at 4096 and the
+  ON-LSTM at 10 % and less are from such minutes. Two other runs of the RNN's table gave 7.94, 12.5,
+  12.3, 16.4, 32.9 and 67.7, and 8, 11.6, 18.6, 20.1, 33.8 and 80.2 x masked.
+- Each table is of another run: an LSTM of 1024 units at 5 % took 54.6 ms in the run with bfloat16
+  and 35.1 ms in its own. Compare times within a table only.
 - GPU kernels have been tested in simulation only, so this page has no times of a GPU.
 """
 

@@ -114,4 +114,11 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+# Where the site is published, in a folder for each version (.github/workflows/site.yml).
+if url := os.environ.get("SPARSE_ENGINE_DOCS_URL"):
+    shown = os.environ.get("SPARSE_ENGINE_DOCS_VERSION", "latest")
+    html_baseurl = f"{url}/{shown}/"
+    html_theme_options["switcher"] = {"json_url": f"{url}/switcher.json", "version_match": shown}
+    html_theme_options["navbar_end"] = ["version-switcher", "theme-switcher"]
+    html_theme_options["check_switcher"] = False
 html_sidebars = {"index": [], "faq": [], "glossary": []}

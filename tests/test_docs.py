@@ -189,7 +189,7 @@ def test_lists_of_the_pages_are_complete():
     own = {name for name in EXPERIMENTS if name.startswith("set-")}
     assert experiments == own | {"quick-selection", "synapses", "topology-distance"}
     assert named("feed_forward.md", r"sparse-engine train ([\w-]+)") <= TASKS.keys()
-    for file in named("write_a_cell.md", r"`([\w/]+\.(?:py|cpp|h))`"):
+    for file in named("write_a_kernel.md", r"`([\w/]+\.(?:py|cpp|h))`"):
         assert (ROOT / file).is_file() or (ROOT / "csrc" / "cpu" / file).is_file(), file
     header = (ROOT / "csrc" / "c_library" / "sparse_engine.h").read_text()
     functions = named("deployment.md", r"\b(?:se_\w+(?=\()|SE_\w+)")

@@ -1,5 +1,6 @@
 """The documentation site: code of its pages, links, and a reference with every public name."""
 
+import json
 import re
 import subprocess
 import sys
@@ -107,3 +108,21 @@ def test_the_site_builds_without_warnings_and_has_every_name(tmp_path):
         for name in public_names.public_names(module)
     }
     assert wanted <= found
+
+
+def test_a_version_is_added_to_the_site(tmp_path):
+    """The switcher lists every version, and the front page leads to the newest release."""
+    built, site = tmp_path / "built", tmp_path / "site"
+    built.mkdir(), site.mkdir()
+    for version in ("latest", "v0.9.0", "v0.10.0", "v0.9.0"):
+        (built / "index.html").write_text(version)
+        script = DOCS / "_ext" / "versions.py"
+        subprocess.run(
+            [sys.executable, script, built, site, "https://x.org/e", version], check=True
+        )
+    listed = json.loads((site / "switcher.json").read_text())
+    assert [each["version"] for each in listed] == ["latest", "v0.10.0", "v0.9.0"]
+    assert [each["preferred"] for each in listed] == [False, True, False]
+    assert listed[1]["url"] == "https://x.org/e/v0.10.0/"
+    assert "url=v0.10.0/" in (site / "index.html").read_text()
+    assert (site / "v0.9.0" / "index.html").read_text() == "v0.9.0"

@@ -23,6 +23,7 @@ ROOT = DOCS.parent
 #: Documents of the repository by the names of their pages.
 MIRRORED = {
     "explanation/kernels": "csrc/README.md",
+    "explanation/cpu_kernels": "csrc/cpu/README.md",
     "explanation/measurements": "benchmarks/README.md",
     "explanation/changelog": "CHANGELOG.md",
     "how_to/contribute": "CONTRIBUTING.md",
