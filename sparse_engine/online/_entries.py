@@ -79,18 +79,15 @@ class Entries:
 
     def spread(self, of_rows: Tensor, of_columns: Tensor | None = None) -> Tensor:
         """Return each number's row of one, times its column of another, ``[lanes, entries]``."""
-        lanes = []
-        for lane, each in enumerate(of_rows):
-            column = None if of_columns is None else of_columns[lane]
-            if self.weight is not None:
-                if column is None:
-                    column = each.new_ones(self.weight.shape[1])
-                found = ops.sddmm(self.weight.pattern, each.unsqueeze(1), column.unsqueeze(1))
-            else:
-                found = each.index_select(0, self.rows)  # faster by dimension than rows[:, index]
-                if column is not None and self.columns is not None:
-                    found *= column.index_select(0, self.columns)
-            lanes.append(found)
+        if self.weight is None:
+            found = torch.stack([each.index_select(0, self.rows) for each in of_rows])
+            if of_columns is not None and self.columns is not None:
+                found *= torch.stack([each.index_select(0, self.columns) for each in of_columns])
+            return found
+        if of_columns is None:
+            of_columns = of_rows.new_ones(1, self.weight.shape[1]).expand(len(of_rows), -1)
+        pairs = zip(of_rows.unsqueeze(2).unbind(), of_columns.unsqueeze(2).unbind(), strict=True)
+        lanes = [ops.sddmm(self.weight.pattern, *pair) for pair in pairs]
         return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
     def _enters(self, leaf: Leaf, step: Step) -> bool:

@@ -162,35 +162,40 @@ class Own(Influence):
         self.links = [_self_links(weight, self.units) for weight in weights if self.by_links]
 
     def advance(self, steps: list[Step], weights: list[Weights]) -> None:
-        """Carry the influence over one time step, lane by lane."""
+        """Carry the influence over one time step, by blocks of lanes."""
         step, (part,) = steps[self.entries.layer], self.parts
         recurrent = weights[self.entries.layer].recurrent
         of_states = [self._of_unit(of, step, recurrent) for of in step.of_states]
-        for lane, before in enumerate(part):
-            at, new = slice(lane, lane + 1), []
+        for at in self._blocks():
+            before, new = part[at], []
             for of in of_states:
                 total = self.entries.immediate(step, of, at)
-                total = torch.zeros_like(part[at, 0]) if total is None else total
-                for i, each in enumerate(before):
+                total = torch.zeros_like(before[:, 0]) if total is None else total
+                for i in range(part.shape[1]):
                     if ("state", i) in of:
-                        self._add(of["state", i][at], each, total)
+                        self._add(of["state", i][at], before[:, i], total)
                 new.append(total)
             for i, total in enumerate(new):
-                before[i] = total[0]
+                before[:, i] = total
+
+    def _blocks(self) -> Iterator[slice]:
+        lanes = len(self.parts[0])
+        width = max(1, BLOCK // max(1, self.entries.count))
+        return (slice(begin, begin + width) for begin in range(0, lanes, width))
 
     def _add(self, slope: Tensor, influence: Tensor, total: Tensor) -> None:
         """Add the influence times the slope of the entry's unit; most slopes may be 0."""
-        weight, units = self.entries.weight, slope[0].nonzero().squeeze(1)
+        weight, units = self.entries.weight, slope.any(0).nonzero().squeeze(1)
         if weight is None or 4 * units.numel() > self.units:
             total.addcmul_(self._of_entries(slope), influence)
             return
         rows = (units + self.units * torch.arange(self.gates).unsqueeze(1)).flatten()
         row, slot = _ranges(weight.crow_indices, rows)
-        total[0, slot] += slope[0, rows[row] % self.units] * influence[slot]
+        total[:, slot] += slope[:, rows[row] % self.units] * influence[:, slot]
 
     def _of_entries(self, of_units: Tensor) -> Tensor:
         """Return for each entry what belongs to its unit, ``[lanes, entries]``."""
-        return self.entries.spread(of_units.repeat(1, self.gates))
+        return self.entries.spread(of_units if self.gates == 1 else of_units.repeat(1, self.gates))
 
     def _of_unit(self, of: Slopes, step: Step, weights: list[SparseWeight]) -> Slopes:
         """Return the slopes of a state with those through the links of units to themselves."""
@@ -210,9 +215,12 @@ class Own(Influence):
     def gradient(self, of_states: list[Tensor]) -> Tensor:
         """Return the gradient of every entry: that by its unit's first state, times influence."""
         by, (part,) = of_states[self.entries.layer], self.parts
-        found = self._of_entries(by[:1]).mul_(part[:1, 0])[0]
-        for lane in range(1, len(part)):
-            found += self._of_entries(by[lane : lane + 1]).mul_(part[lane, 0])[0]
+        found = None
+        for at in self._blocks():
+            each = self._of_entries(by[at]).mul_(part[at, 0])
+            each = each[0] if len(each) == 1 else each.sum(0)
+            found = each if found is None else found.add_(each)
+        assert found is not None
         return found
 
     def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:
