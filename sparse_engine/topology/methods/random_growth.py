@@ -298,7 +298,8 @@ class Selfish(Rewiring):
     :class:`~sparse_engine.optim.SNTASGD`.
 
     Args:
-        model, optimizer, steps, options: as for every method.
+        model, optimizer, options: as for every method.
+        steps: number of steps (batches) of the whole training.
         fraction: fraction of the links that the first rewirings replace, in [0, 1] (the paper: up
             to 0.8).
         every: steps between rewirings (the paper: one epoch).

@@ -36,7 +36,8 @@ class RigL(Rewiring):
     The paper starts from ``wire(model, ERKDensity(0.1))``.
 
     Args:
-        model, optimizer, steps, options: as for every method.
+        model, optimizer, options: as for every method.
+        steps: number of steps (batches) of the whole training.
         fraction: the paper's alpha, the fraction that the first rewirings replace, in [0, 1].
         every: steps between rewirings, the paper's Delta T.
         stop: fraction of training in which the wiring changes, in (0, 1].
