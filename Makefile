@@ -108,7 +108,7 @@ gpu-check: cuda
 # Tests and checks need more than the package does: trainers, TensorBoard, scikit-learn's digits.
 .venv/dev: .venv/ready
 	$(BIN)/python -m pip install --quiet tensorboard scikit-learn lightning transformers accelerate \
-		skorch allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 pandas \
+		skorch optuna allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 pandas \
 		pyarrow h5py mtkahypar \
 		pytest pytest-benchmark pytest-xdist ruff==0.14.5 \
 		sphinx pydata-sphinx-theme myst-nb sphinx-copybutton sphinx-design

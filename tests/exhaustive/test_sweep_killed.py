@@ -1,4 +1,4 @@
-"""Sweeps whose processes are ended at random moments, and that go on by the same command."""
+"""Sweeps and searches whose processes are ended, and that go on by the same command."""
 
 import os
 import random
@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.exhaustive
+
+SEARCH = Path(__file__).parents[2] / "examples" / "search.py"
 
 SWEEP = shlex.split(
     "sweep digits --seeds 0 1 --methods set rigl --steps 400 --every 20 --hidden 32 "
@@ -59,3 +62,32 @@ def test_a_sweep_that_is_ended_again_and_again_goes_on(tmp_path):
     assert sweep(tmp_path / "parts").wait(timeout=300) == 0
     assert sweep(tmp_path / "whole").wait(timeout=300) == 0
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_a_search_loses_one_trial_with_a_process(tmp_path):
+    """Two processes share the trials; one is killed in the middle of a trial, and another joins."""
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages.journal import JournalFileBackend
+
+    command = [sys.executable, str(SEARCH), "--trials", "10", "--steps", "400", "--out", "search"]
+
+    def begin():
+        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+    def trials():
+        backend = JournalFileBackend(str(tmp_path / "search" / "trials.log"))
+        return optuna.load_study(
+            study_name="search", storage=optuna.storages.JournalStorage(backend)
+        ).trials
+
+    killed, other = begin(), begin()
+    while not (tmp_path / "search" / "trial=1" / "metrics.jsonl").exists():
+        assert killed.poll() is None and other.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    joined = begin()
+    assert other.wait(timeout=300) == joined.wait(timeout=300) == 0
+    states = [trial.state.name for trial in trials()]
+    assert states.count("RUNNING") <= 1 and {*states} <= {"COMPLETE", "PRUNED", "RUNNING"}
+    assert 10 <= len(states) - states.count("RUNNING") <= 11

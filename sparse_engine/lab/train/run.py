@@ -99,6 +99,8 @@ class Run:
             :class:`sparse_engine.analysis.Balance`.
         tensorboard: whether to write the numbers of metrics.jsonl and topology.jsonl for
             TensorBoard, too.
+        observers: functions that are called with every entry of metrics.jsonl; what one raises
+            ends the training.
         resume: whether to resume from the folder's checkpoint.
 
     Raises:
@@ -117,10 +119,11 @@ class Run:
         method: MethodFactory | None = None,
         measures: Sequence[Measure] = (),
         tensorboard: bool = False,
+        observers: Sequence[Callable[[dict], object]] = (),
         resume: bool = False,
     ) -> None:
         self.folder, self.config, self.task = folder, config, config.task
-        self._tensorboard = tensorboard
+        self._tensorboard, self._observers = tensorboard, observers
         config.check()
         self.task.check_ranks(count())
         self.task.prepare()
@@ -280,7 +283,7 @@ class Run:
             self._board() as board,
         ):
             self.tracker.sinks = [changes.write, *board]
-            self._sinks = [log.write, *board]
+            self._sinks = [log.write, *board, *self._observers]
             yield
 
     @contextmanager

@@ -50,7 +50,7 @@ class Echo(Task):
         return {"mse": self.error(model, 1_000_000).item()}
 
 
-def make(folder, *, at_step=None, resume=False, every=3, method=None, **settings):
+def make(folder, *, at_step=None, resume=False, every=3, method=None, observers=(), **settings):
     """A run of 20 steps that saves every 5."""
     shape = {"hidden": 12, "density": 0.3, "steps": 20, "evaluate_every": 2, "save_every": 5}
     task = Echo()
@@ -58,7 +58,7 @@ def make(folder, *, at_step=None, resume=False, every=3, method=None, **settings
         object.__setattr__(task, "at_step", at_step)
     config = Config.of(task, **shape | {"every": every} | settings)
     method = method or partial(SET, fraction=0.3, every=every)
-    return Run(folder, config, method=method, resume=resume)
+    return Run(folder, config, method=method, observers=observers, resume=resume)
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,23 @@ def test_a_run_that_ended_early_goes_on_as_if_it_had_not(tmp_path, start, whole,
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
 
 
+def test_an_observer_sees_every_evaluation_and_ends_a_run(tmp_path, start):
+    seen = []
+
+    def observe(entry):
+        seen.append(entry)
+        if len(seen) == 2:
+            raise Stop
+
+    run = start(tmp_path / "run", observers=[observe])
+    with pytest.raises(Stop):
+        run.train(progress=False)
+    assert seen == read_metrics(tmp_path / "run" / "metrics.jsonl")
+    start(tmp_path / "run", resume=True, observers=[seen.append]).train(progress=False)
+    steps = [entry["step"] for entry in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert steps == sorted({entry["step"] for entry in seen}) and len(steps) > 2
+
+
 def test_trains_outside_the_main_thread(tmp_path, start):
     results = []
     run = start(tmp_path)
