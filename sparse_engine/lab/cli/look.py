@@ -42,8 +42,8 @@ class Compare:
     split: str | None = None
     """Part of the data whose metric counts, such as validation; by default test if there is one."""
     at: Literal["best", "last"] = "best"
-    """Evaluation that counts: that of the best validation metric, or the last, which is fairer
-    where a method prunes: its best evaluation may have more links."""
+    """Evaluation that counts: that of the best validation metric at the fewest links, or the
+    last."""
     json: bool = False
     """Print one JSON object instead of a table."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None

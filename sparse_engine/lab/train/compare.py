@@ -15,7 +15,7 @@ from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.config import flattened
 from sparse_engine.lab.train.results import StoredRun
 
-#: Evaluation of a run: the one with the best validation metric, or the last.
+#: Evaluation of a run: the one with the best validation metric at the fewest links, or the last.
 At = Literal["best", "last"]
 #: Settings that name a group by their values alone, and first.
 NAMES = ("method.name", "network.cell")
@@ -208,8 +208,8 @@ def compare(
         baseline: name of the group that the others are compared with; by default the first.
         split: part of the data whose metric counts; by default "test" where the task has it, else
             the part that the validation metric is of.
-        at: evaluation that counts: "best", of the best validation metric, or "last", which is
-            fairer where a method prunes, whose best evaluation may have more links.
+        at: evaluation that counts: "best", of the best validation metric among those with the
+            fewest links, or "last".
     """
     if names := {run.task.name for run in runs} - {each.task.name for each in runs[:1]}:
         raise ValueError(f"expected runs of one task, found {sorted({runs[0].task.name, *names})}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +71,11 @@ def read_metrics(path: str | Path) -> list[dict]:
 
 
 class Scores:
-    """Entries of metrics.jsonl up to a step: the last, and that of the best validation metric."""
+    """Entries of metrics.jsonl up to a step: the last, and that of the best validation metric.
+
+    The best is that of the evaluations with the fewest links, so that where a method prunes no
+    model counts that is denser than those that come later.
+    """
 
     def __init__(self, path: Path, higher_is_better: bool, *, steps: int) -> None:
         self._sign = -1 if higher_is_better else 1
@@ -90,6 +95,8 @@ class Scores:
         """Add an evaluation; ``since_best`` counts those after the best one."""
         self.last = entry
         self.since_best += 1
-        # A metric of NaN is never the best.
-        if not self.best or self._sign * entry["metric"] < self._sign * self.best["metric"]:
+        pruned = self.best.get("nnz", 0) - entry.get("nnz", 0)
+        new, best = self._sign * entry["metric"], self._sign * self.best.get("metric", math.nan)
+        better = new == new and not best <= new  # a metric of NaN is never the best
+        if not self.best or pruned > 0 or (pruned == 0 and better):
             self.best, self.since_best = entry, 0

@@ -49,7 +49,8 @@ class Result:
 
     Attributes:
         metric: the task's metric on the validation split at the end.
-        best: the entry of metrics.jsonl with the best metric on the validation split.
+        best: the entry of metrics.jsonl with the best metric on the validation split, of those with
+            the fewest links.
         last: the last entry of metrics.jsonl.
         nnz: number of links of the model.
         seconds: time of this call of :meth:`Run.train`.

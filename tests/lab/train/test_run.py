@@ -23,7 +23,7 @@ from sparse_engine.lab.train import (
     Run,
     read_metrics,
 )
-from sparse_engine.lab.train.log import MetricsLog
+from sparse_engine.lab.train.log import MetricsLog, Scores
 from sparse_engine.lab.train.pictures import draw_pictures
 
 
@@ -214,6 +214,20 @@ def test_refuses_to_resume_with_other_or_damaged_settings(tmp_path, start):
         (tmp_path / "config.json").write_bytes(content)
         with pytest.raises(CheckpointError, match="expected"):
             start(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_the_best_is_that_of_the_fewest_links(tmp_path, higher_is_better):
+    nan = float("nan")
+    scores = Scores(tmp_path / "none", higher_is_better, steps=9)
+    sign = 1 if higher_is_better else -1
+    for step, (metric, nnz) in enumerate(
+        [(9, 80), (nan, 80), (5, 40), (nan, 20), (7, 20), (8, 30), (6, 20), (7, 20)]
+    ):
+        scores.add({"step": step, "metric": sign * metric, "nnz": nnz})
+        if step == 1:
+            assert scores.best["step"] == 0
+    assert scores.best["step"] == 4 and scores.since_best == 3 and scores.last["step"] == 7
 
 
 def test_log_leaves_out_a_line_that_was_cut_short(tmp_path):
