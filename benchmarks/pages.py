@@ -26,9 +26,13 @@ HEAD = """# Results
 
 Published experiments, ours beside theirs. Each table is the output of one command, which downloads
 or reads the data, trains every variant with every seed and prints the table; `--json` writes the
-report from which this page is made (`python -m benchmarks.pages`). "reached" says whether our mean
-over seeds is at least as good as the published number, which is often that of a single run.
+report from which this page is made (`python -m benchmarks.pages`). Published numbers are often
+those of single runs. "a run is" says "same" where the published number lies within the 95 %
+prediction interval of one more run of ours, mean ± t sd sqrt(1 + 1/n), otherwise better or worse,
+or for balance higher or lower.
 Nothing was tuned on a test split: what a protocol leaves open was chosen on validation data.
+Of methods that prune, tables dated before 2026-11-25 show the best evaluation at any density, so
+that a denser network may stand for a pruned one; later tables show that at the final density.
 """
 
 #: What is not on the page: the experiments, why, and their commands.

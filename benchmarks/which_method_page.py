@@ -19,7 +19,9 @@ HEAD = """# Which method for recurrent networks?
 Methods under the same budget: the same number of updates, of rewirings and of links at the end, the
 same optimizer, learning rate and seeds. A number is the test metric at the evaluation with the best
 validation metric, mean ± standard deviation over seeds. Methods that prune start dense, so that
-their updates cost more; "dense" keeps all links and is the reference.
+their updates cost more; "dense" keeps all links and is the reference. Of methods that prune, tables
+dated before 2026-11-25 show the best evaluation at any density, which may be a denser network's;
+later tables show that at the final density.
 
 `sparse-engine reproduce which-method-gesture` (and -sms, -digits, -adding, -mnist) makes the runs
 of one task, and goes on where it was interrupted; `which-method-gesture-full` takes all methods and

@@ -40,7 +40,7 @@ def test_results_have_ours_beside_theirs(folders):
     put(folders, report("small", [row("SET", [0.5, 0.7], published=0.55)]))
     text = (folders / "DOCS" / "results.md").read_text()
     assert "## small" in text and "`sparse-engine reproduce small`" in text
-    assert "| SET | test accuracy | 0.55 | 0.6 ± 0.14 | 2 | yes | 1 |" in text
+    assert "| SET | test accuracy | 0.55 | 0.6 ± 0.14 | 2 | same | 1 |" in text
     assert "2020-01-01, P, 2 cores, x86-64-v4, torch 2, 1.5 minutes" in text
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import scipy.stats
+
 from sparse_engine import machine
 from sparse_engine.lab.train import Config, Job, StoredRun, run_all
 from sparse_engine.lab.train.pictures import drawing
@@ -40,16 +42,32 @@ class Row:
         return fmean(self.values)
 
     @property
-    def deviation(self) -> float:
-        """The standard deviation over seeds, 0 for a single one."""
-        return stdev(self.values) if len(self.values) > 1 else 0.0
+    def deviation(self) -> float | None:
+        """The standard deviation over seeds, None for a single one."""
+        return stdev(self.values) if len(self.values) > 1 else None
 
     @property
-    def reached(self) -> bool | None:
-        """Whether our mean is at least as good as the published value; None if none can be."""
-        if self.published is None or self.higher_is_better is None:
-            return None
-        return self.mean >= self.published if self.higher_is_better else self.mean <= self.published
+    def against_published(self) -> str:
+        """Whether a single run, as most publications report one, would be as good as theirs.
+
+        "same" if the published value lies within the 95 % prediction interval of a further run of
+        ours, ``mean ± t sd sqrt(1 + 1/n)``; else "better" or "worse", and for a quantity without a
+        direction "higher" or "lower". A single value is the "same" if it has the published digits,
+        to a thousandth, and otherwise "not comparable". Empty without a published value.
+        """
+        if self.published is None:
+            return ""
+        if self.deviation is None or math.isnan(self.mean):
+            equal = math.isclose(self.mean, self.published, rel_tol=1e-3)
+            return "same" if equal else "not comparable"
+        n = len(self.values)
+        half = float(scipy.stats.t.ppf(0.975, n - 1)) * self.deviation * math.sqrt(1 + 1 / n)
+        if abs(self.mean - self.published) <= half:
+            return "same"
+        higher = self.mean > self.published
+        if self.higher_is_better is None:
+            return "higher" if higher else "lower"
+        return "better" if higher == self.higher_is_better else "worse"
 
 
 @dataclass(frozen=True)
@@ -110,16 +128,16 @@ def number(value: float | None) -> float:
 def table(rows: Sequence[Row]) -> str:
     """Return a Markdown table of ours beside theirs."""
     lines = [
-        "| variant | quantity | published | ours, mean ± sd | seeds | reached | s per run | |",
+        "| variant | quantity | published | ours, mean ± sd | seeds | a run is | s per run | |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        reached = {None: "", True: "yes", False: "no"}[row.reached]
+        spread = "" if row.deviation is None else f" ± {row.deviation:.2g}"
         published = "" if row.published is None else f"{row.published:.4g}"
         seconds = f"{fmean(row.seconds):.0f}" if row.seconds else ""
         lines.append(
-            f"| {row.variant} | {row.quantity} | {published} | {row.mean:.4g} ± "
-            f"{row.deviation:.2g} | {len(row.values)} | {reached} | {seconds} | {row.note} |"
+            f"| {row.variant} | {row.quantity} | {published} | {row.mean:.4g}{spread} | "
+            f"{len(row.values)} | {row.against_published} | {seconds} | {row.note} |"
         )
     return "\n".join(lines)
 

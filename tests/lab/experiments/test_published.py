@@ -248,14 +248,14 @@ def test_variants_are_trained_with_every_seed(tmp_path):
     rows = experiment().rows(plan)
     assert [(row.variant, len(row.values)) for row in rows] == [("SET", 2)] * 3 + [("fixed", 2)] * 3
     assert [row.published for row in rows] == [None, None, 3.0, None, None, None]
-    assert rows[2].reached is True and rows[0].reached is None
+    assert rows[2].against_published == "better" and rows[0].against_published == ""
     entries = read_metrics(tmp_path / "SET" / "seed3" / "metrics.jsonl")
     assert rows[0].values[1] == pytest.approx(sum(e["metric"] for e in entries[-10:]) / 10)
     assert rows[1].values[1] == min(entry["metric"] for entry in entries)
     assert rows[0].values[0] != rows[0].values[1], "seeds differ"
     assert all(seconds > 0 for seconds in rows[0].seconds) and not rows[1].seconds
     text = table(rows)
-    assert "| SET | links | 3 | 13 ± 0 | 2 | yes |" in text and "| stays |" in text
+    assert "| SET | links | 3 | 13 ± 0 | 2 | better |" in text and "| stays |" in text
     assert experiment().rows(plan) == rows, "finished runs are not repeated"
 
 
@@ -265,11 +265,19 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
         experiment().rows(Plan(tmp_path, seeds=(0,), workers=1, settings={"hidden": 9}))
 
 
-def test_rows_are_compared_in_their_direction():
-    lower = Row("a", "mse", [1.0, 3.0], published=2.0, higher_is_better=False)
-    assert lower.mean == 2 and lower.deviation == pytest.approx(2**0.5) and lower.reached
-    assert not Row("a", "accuracy", [1.0, 2.0], published=2.0, higher_is_better=True).reached
-    assert Row("a", "links", [1.0], published=2.0).reached is None
+def test_rows_are_compared_by_a_prediction_interval():
+    """For 1, 2 and 3 it is 2 ± 4.303 sqrt(4/3) = 2 ± 4.968, with t of two degrees from a table."""
+
+    def verdict(published, better, values=(1.0, 2.0, 3.0)):
+        return Row("a", "score", values, published, better).against_published
+
+    assert verdict(6.96, True) == verdict(-2.96, False) == verdict(6.96, None) == "same"
+    assert verdict(6.98, True) == verdict(-2.98, False) == "worse"
+    assert verdict(6.98, False) == verdict(-2.98, True) == "better"
+    assert verdict(6.98, None) == "lower" and verdict(-2.98, None) == "higher"
+    assert verdict(2.0, True, [2.01]) == "not comparable" and verdict(2.0, True, [2.001]) == "same"
+    assert verdict(None, True) == ""
+    assert "| 2 | 1 |" in table([Row("a", "score", [2.0])]), "one seed has no deviation"
 
 
 def test_the_command_writes_a_report(tmp_path, capsys):
