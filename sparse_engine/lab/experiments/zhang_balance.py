@@ -20,7 +20,14 @@ from sparse_engine.lab.experiments.training import (
     Variant,
     number,
 )
-from sparse_engine.lab.experiments.zhang import FIXED, GESTURE, MACKEY_GLASS, SMS, SOURCE
+from sparse_engine.lab.experiments.zhang import (
+    FIXED,
+    GESTURE,
+    MACKEY_GLASS,
+    PUBLISHED,
+    SMS,
+    SOURCE,
+)
 from sparse_engine.lab.train import StoredRun
 
 TASKS = {"mackey-glass": MACKEY_GLASS, "gesture": GESTURE, "sms": SMS}
@@ -89,13 +96,13 @@ BALANCE_ALONG_TRAINING = TrainingExperiment(
     [
         replace(
             variant,
-            name=f"{task} {variant.name}",
+            name=f"{task} {variant.name.removesuffix(PUBLISHED)}",
             settings={**variant.settings, **experiment.settings},
             measures=(Balance(every=EVERY, shuffles=SHUFFLES),),
         )
         for task, experiment in TASKS.items()
         for variant in experiment.variants
-        if variant.name in METHODS
+        if variant.published and variant.name.removesuffix(PUBLISHED) in METHODS
     ],
     [
         quantity
@@ -112,8 +119,6 @@ BALANCE_ALONG_TRAINING = TrainingExperiment(
 
 #: Pooled balances of the wirings.
 BALANCES = tuple(tenth / 10 for tenth in range(1, 10))
-#: A third of the published 4,200 steps.
-STEPS = 1400
 ACCURACY = Quantity.best("test", "accuracy", True)
 POOLED = "balance, pooled"
 
@@ -170,7 +175,6 @@ INITIAL_BALANCE = TrainingExperiment(
             {
                 **FIXED["gesture"],
                 "wiring_options": {**FIXED["gesture"]["wiring_options"], "balance": balance},
-                "steps": STEPS,
                 "faithful": True,
             },
         )

@@ -286,11 +286,15 @@ def test_the_command_writes_a_report(tmp_path, capsys):
     options += ["steps", "40", "every", "4", "hidden", "40"]
     assert main(["reproduce", "zhang-mackey-glass", *options]) == 0
     out = capsys.readouterr().out
-    assert "| pruning | validation mse, mean of last 10 | 0.0002085 |" in out
+    assert "| pruning, published protocol | validation mse, mean of last 10 | 0.0002085 |" in out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["experiment"] == "zhang-mackey-glass" and report["seeds"] == [0]
     assert {"processor", "family", "caches", "cores", "commit", "isa"} <= report["machine"].keys()
-    assert {row["variant"] for row in report["rows"]} >= {"pruning", "SET", "fixed weights"}
+    assert {row["variant"] for row in report["rows"]} >= {
+        "pruning, published protocol",
+        "SET",
+        "fixed weights",
+    }
     assert main(["reproduce", "zhang-mackey-glass", "--seeds", "0"]) == 2
 
 

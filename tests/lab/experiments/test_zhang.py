@@ -89,6 +89,24 @@ def test_fixed_weights_are_not_trained(task):
     assert published == ["fixed weights"]
 
 
+def test_published_starts_are_those_of_the_publication():
+    """N(0, 1/n) before the mask, constant rates; inputs of fixed weights on gestures N(0, 1/32)."""
+    variants = {each.name: each for each in EXPERIMENTS["zhang-mackey-glass"].variants}
+    for name, density, rate in (("pruning", 1.0, 1e-3), ("SET", 0.05, 2e-3)):
+        config = variants[f"{name}, published protocol"].config()
+        network = config.network.recurrent(1, generator=torch.Generator().manual_seed(0))
+        weight = network.weight_hh_l0
+        assert weight.density == pytest.approx(density, rel=0.01)
+        assert weight.values.std().item() == pytest.approx(128**-0.5, rel=0.05)
+        assert config.optimization.learning_rate == rate and config.steps == 6060
+        assert config.optimization.scheduler == "constant"
+    variants = {each.name: each for each in EXPERIMENTS["zhang-gesture"].variants}
+    config = variants["fixed weights"].config()
+    network = config.network.recurrent(32, generator=torch.Generator().manual_seed(0))
+    assert network.weight_ih_l0.std().item() == pytest.approx(32**-0.5, rel=0.05)
+    assert config.optimization.scheduler == "constant" and config.steps == 4200
+
+
 def lesions(metric_of_balanced, intact=1.0):
     """Lesions after which each unbalanced loop costs 1, a balanced one more, three links 0.5."""
 
