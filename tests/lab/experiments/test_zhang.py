@@ -26,7 +26,7 @@ def rows_of(tmp_path, data, monkeypatch):
 
 @pytest.mark.exhaustive
 def test_balance_along_training_is_beside_that_of_permuted_signs(rows_of, tmp_path):
-    rows = rows_of("zhang-balance", steps=20, every=1, evaluate_every=20, hidden=128)
+    rows = rows_of("zhang-balance", steps=40, every=1, evaluate_every=40, hidden=128)
     tasks = ("mackey-glass", "gesture", "sms")
     assert {variant for variant, _ in rows} == {
         f"{task} {method}" for task in tasks for method in ("pruning", "SET")
