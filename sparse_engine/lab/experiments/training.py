@@ -12,8 +12,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import scipy.stats
-
 from sparse_engine import machine
 from sparse_engine.lab.train import Config, Job, StoredRun, run_all
 from sparse_engine.lab.train.pictures import drawing
@@ -61,7 +59,9 @@ class Row:
             equal = math.isclose(self.mean, self.published, rel_tol=1e-3)
             return "same" if equal else "not comparable"
         n = len(self.values)
-        half = float(scipy.stats.t.ppf(0.975, n - 1)) * self.deviation * math.sqrt(1 + 1 / n)
+        from scipy import stats  # takes half a second
+
+        half = float(stats.t.ppf(0.975, n - 1)) * self.deviation * math.sqrt(1 + 1 / n)
         if abs(self.mean - self.published) <= half:
             return "same"
         higher = self.mean > self.published
