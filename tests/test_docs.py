@@ -105,7 +105,7 @@ def check_rewired(names):
     rewiring = names.get("rewiring")
     if isinstance(model, torch.nn.Module) and rewiring is not None and rewiring.model is model:
         versions = {weight.topology_version for weight in rewiring.weights}
-        assert min(versions) >= rewiring.steps // rewiring.every
+        assert min(versions) >= rewiring.steps_taken // rewiring.every
 
 
 @pytest.mark.filterwarnings("ignore")

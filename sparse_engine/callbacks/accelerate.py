@@ -66,5 +66,5 @@ class Rewire:
         self.follower.end_step()
         rewired = self.follower.rewired
         if rewired:
-            self.accelerator.log(self.follower.figures(), step=self.follower.rewiring.steps)
+            self.accelerator.log(self.follower.figures(), step=self.follower.rewiring.steps_taken)
         return rewired

@@ -35,7 +35,7 @@ class AveragedLinks:
     Example:
         >>> from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
         >>> averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-        >>> rewiring = SET(model, optimizer, observers=(AveragedLinks(model, averaged),))
+        >>> rewiring = SET(model, optimizer, observers=[AveragedLinks(model, averaged)])
         >>> for x, y in batches:
         ...     loss(model(x), y).backward()
         ...     optimizer.step()

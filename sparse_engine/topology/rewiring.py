@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 Observer = Callable[[str, SparseWeight, Rewired], None]
 
 
-class RewiringOptions(TypedDict, total=False):
-    """Keyword arguments of :class:`Rewiring` that every method takes, too."""
-
-    seed: int
-    new_links: NewLinkInit | None
-    observers: tuple[Observer, ...]
-    keep_returning: bool
-
-
 class Rewiring:
     """Rewiring of every sparse weight of a model at a fixed interval, by prune and grow rules.
 
@@ -55,6 +46,8 @@ class Rewiring:
     ``fully_shard`` distributes are gathered for each rewiring, with their optimizer state.
 
     Attributes:
+        steps_taken: number of training steps so far.
+        fractions, densities: the schedules of ``fraction`` and ``density``, the latter or None.
         process_group: the ranks that train this model together; None, the default, for all ranks of
             the default process group, where one is initialised. Where each rank trains a model of
             its own, set ``torch.distributed.new_subgroups(group_size=1)[0]``.
@@ -105,7 +98,7 @@ class Rewiring:
         redistribution: Redistribution | None = None,
         every: int = 100,
         seed: int = 0,
-        observers: tuple[Observer, ...] = (),
+        observers: Iterable[Observer] = (),
         keep_returning: bool = False,
     ) -> None:
         if not isinstance(fraction, Schedule):
@@ -128,15 +121,15 @@ class Rewiring:
         self.prune = prune
         self.grow = grow
         self.new_links = ZeroInit() if new_links is None else new_links
-        self.fraction = as_schedule(fraction)
-        self.density = density
+        self.fractions = as_schedule(fraction)
+        self.densities = density
         self.redistribution = redistribution
         self.every = every
         self.seed = seed
         self.observers = list(observers)
         self.keep_returning = keep_returning
         self.process_group: ProcessGroup | None = None
-        self.steps = 0
+        self.steps_taken = 0
         if grow.window > every:
             raise ValueError(
                 f"expected every of at least the {grow.window} steps that {grow} looks back on, "
@@ -148,7 +141,7 @@ class Rewiring:
 
     def __repr__(self) -> str:
         """Return what ``print(rewiring)`` shows: the method, the number of links, and the rules."""
-        shown = ("prune", "grow", "fraction", "density", "every")
+        shown = ("prune", "grow", "fractions", "densities", "every")
         rules = ", ".join(f"{name}={getattr(self, name)}" for name in shown)
         return f"{type(self).__name__}(links={sum(each.nnz for each in self.weights)}, {rules})"
 
@@ -158,8 +151,8 @@ class Rewiring:
         Args:
             hold: whether the wiring stays this time, as where averaging begins in Selfish-RNN.
         """
-        self.steps += 1
-        due = self.steps % self.every == 0 and not hold
+        self.steps_taken += 1
+        due = self.steps_taken % self.every == 0 and not hold
         if due:
             self.rewire()
         self._capture()
@@ -197,7 +190,7 @@ class Rewiring:
         moving = self._moving()
         keys, weights = [key for key, _ in moving], [weight for _, weight in moving]
         targets = self._targets(weights)
-        fraction = self.fraction.at(self.steps)
+        fraction = self.fractions.at(self.steps_taken)
         fractions = [
             removal(weight.nnz, target, fraction)
             for weight, target in zip(weights, targets, strict=True)
@@ -243,7 +236,7 @@ class Rewiring:
     def _moving(self) -> list[tuple[RandomKey, SparseWeight]]:
         """List the weights to rewire, with the key of this step, after a check that they can be."""
         moving = [
-            (RandomKey(self.seed ^ weight.first_row << 16, self.steps, place), weight)
+            (RandomKey(self.seed ^ weight.first_row << 16, self.steps_taken, place), weight)
             for place, weight in enumerate(self.weights)
             if not weight.frozen_pattern and weight.values.requires_grad
         ]
@@ -254,14 +247,14 @@ class Rewiring:
     def _targets(self, weights: list[SparseWeight]) -> list[int]:
         """Return how many links each weight should have after a rewiring."""
         now = [weight.nnz for weight in weights]
-        if self.density is None:
+        if self.densities is None:
             return now
         positions = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
-        return apportion(min(round(self.density.at(self.steps) * positions), sum(now)), now)
+        return apportion(min(round(self.densities.at(self.steps_taken) * positions), sum(now)), now)
 
     def _capture(self) -> None:
         """Capture the factors of gradients in the steps that the grow rule reads."""
-        left = self.every - self.steps % self.every
+        left = self.every - self.steps_taken % self.every
         for weight in self.weights:
             if left > self.grow.window or weight.frozen_pattern:
                 weight.captured = None
@@ -272,7 +265,7 @@ class Rewiring:
 
     def state_dict(self) -> State:
         """Return the state beside model and optimizer: numbers, strings and tensors."""
-        state: State = {"steps": self.steps, "seed": self.seed}
+        state: State = {"steps": self.steps_taken, "seed": self.seed}
         for kind, rule in self._rules().items():
             state |= {f"{kind}.{name}": entry for name, entry in rule.state_dict().items()}
         for i, weight in enumerate(self.weights):
@@ -303,11 +296,11 @@ class Rewiring:
                 raise ValueError(f"expected entries of {sorted(parts)}, found {name!r}")
         for kind, rule in self._rules().items():
             rule.load_state_dict(parts[kind])
-        self.steps, self.seed = numbers
+        self.steps_taken, self.seed = numbers
         self._load_factors(parts["factors"])
 
     def _load_factors(self, saved: State) -> None:
-        since = self.steps % self.every - (self.every - self.grow.window)
+        since = self.steps_taken % self.every - (self.every - self.grow.window)
         for weight in self.weights:
             capturing = 0 <= since < self.grow.window and not weight.frozen_pattern
             weight.captured = [[] for _ in range(since + 1)] if capturing else None

@@ -121,7 +121,7 @@ class Tracker(Rule):
         history.follow(rewired)
         before, grown = rewired.slot_map.numel(), rewired.born.numel()
         record: Record = {
-            "step": self.rewiring.steps,
+            "step": self.rewiring.steps_taken,
             "weight": name,
             "rewirings": history.rewirings,
             "nnz": weight.nnz,

@@ -41,7 +41,7 @@ def test_a_step_that_the_scaler_skips_does_not_count(fused):
             scaler.update()
             follower.end_step()
             optimizer.zero_grad()
-    assert plain[2].rewiring.steps == skipping[2].rewiring.steps == 10
+    assert plain[2].rewiring.steps_taken == skipping[2].rewiring.steps_taken == 10
     for name, tensor in plain[0].state_dict().items():
         assert torch.equal(skipping[0].state_dict()[name], tensor), name
     assert plain[0].rnn.weight_hh_l0.topology_version == 2
@@ -83,7 +83,7 @@ def test_a_state_dict_without_a_rewiring_is_loaded():
     loss_of(model).backward()
     optimizer.step()
     optimizer.load_state_dict(torch.optim.Adam(model.parameters()).state_dict())
-    assert follower.rewiring.steps == 1
+    assert follower.rewiring.steps_taken == 1
 
 
 def test_after_detaching_another_continues():
@@ -96,8 +96,8 @@ def test_after_detaching_another_continues():
     optimizer.step()
     assert optimizer.state_dict()["param_groups"][0]["rewiring"] == {"steps": 1, "seed": 0}
     again = OptimizerHook(METHOD, model, optimizer)
-    assert again.rewiring.steps == 1
-    assert follower.rewiring.steps == 1
+    assert again.rewiring.steps_taken == 1
+    assert follower.rewiring.steps_taken == 1
 
 
 def test_figures_count_all_that_has_grown():

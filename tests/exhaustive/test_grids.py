@@ -98,6 +98,6 @@ def test_memory_is_bounded(method):
     train(parts, 0, 200)
     memory, tensors = held()
     train(parts, 200, 600)
-    assert parts.rule.steps == 600
+    assert parts.rule.steps_taken == 600
     later, more = held()
     assert more <= tensors + 10 and later < memory + 15e6

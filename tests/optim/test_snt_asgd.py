@@ -55,7 +55,9 @@ class Histories:
             history.append(value)
 
     def rewire(self, rule):
-        keep = ~SignedMagnitude().drop(self.weight, rule.fraction.at(rule.steps), RandomKey(0))
+        keep = ~SignedMagnitude().drop(
+            self.weight, rule.fractions.at(rule.steps_taken), RandomKey(0)
+        )
         survivors = self.weight.pattern.links.positions()[keep].tolist()
         rule.rewire()
         kept = {cell: self.of_links[cell] for cell in survivors}
@@ -100,7 +102,7 @@ def test_average_is_the_mean_of_the_full_history(name, data):
     for begun in (False, True):
         for action in data.draw(st.lists(actions, max_size=8)):
             if action == "rewire":
-                rule.steps += 1
+                rule.steps_taken += 1
                 histories.rewire(rule)
             else:
                 weight.values.grad, bias.grad = normal(pattern.nnz), normal(3)

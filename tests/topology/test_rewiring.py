@@ -24,7 +24,9 @@ def test_the_clock():
     held = [rule.step(hold=step == 9) for step in (8, 9, 10, 11, 12)]
     assert held == [False, False, False, False, True], "the wiring stays, and the clock goes on"
     rule.rewire()
-    assert model.weight.topology_version == 4 and rule.steps == 12, "which is not of the clock"
+    assert model.weight.topology_version == 4 and rule.steps_taken == 12, (
+        "which is not of the clock"
+    )
 
 
 def test_every_sparse_weight_of_a_network_is_rewired():
@@ -206,7 +208,7 @@ def test_wrong_positions_are_refused_where_links_may_return(positions):
 def test_a_rewiring_shows_its_rules_and_links():
     model = SparseRNN(3, 20, density=0.2)
     shown = repr(topology.RigL(model, torch.optim.Adam(model.parameters()), steps=20, every=5))
-    assert shown.startswith("RigL(links=80, prune=Magnitude(), grow=GradientGrowth(), fraction=Cos")
+    assert shown.startswith("RigL(links=80, prune=Magnitude(), grow=GradientGrowth(), fractions=")
     assert shown.endswith("every=5)")
 
 
@@ -391,7 +393,7 @@ def test_loops_that_say_the_same_end_alike(method, loop):
     train(plain, optimizers[0], method(plain, optimizers[0]))
     rule = method(model, optimizers[1])
     loop(model, optimizers[1], rule)
-    assert rule.steps == len(DATA)
+    assert rule.steps_taken == len(DATA)
     assert_same(plain, model, exactly=loop is not accumulated)
 
 

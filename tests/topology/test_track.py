@@ -183,7 +183,7 @@ def test_a_state_without_its_observer_loads():
         rewiring.step()
     other = Rewiring(rewiring.weights[0], None, prune=Magnitude(), grow=RandomGrowth(), every=2)
     other.load_state_dict(rewiring.state_dict())
-    assert other.steps == 3
+    assert other.steps_taken == 3
 
 
 INCREASING = r"expected ever to be increasing positions in \[0, 600\)"

@@ -160,7 +160,7 @@ def _method(
     rewiring = SET(model, optimizer, every=EVERY, new_links=NormalInit(STD), seed=own)
 
     def snapshot(name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        epoch = rewiring.steps // EVERY
+        epoch = rewiring.steps_taken // EVERY
         if epoch in EPOCHS:
             write(folder, epoch, rewiring.names.index(name), weight)
 

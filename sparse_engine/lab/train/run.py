@@ -262,9 +262,9 @@ class Run:
 
     def _check_method(self) -> None:
         rewiring, steps = self.rewiring, self.config.steps
-        fraction = rewiring.fraction.at
+        fraction = rewiring.fractions.at
         # The fraction of some methods falls to 0 during training.
-        over = rewiring.density is None and fraction(rewiring.every) == 0 < fraction(0)
+        over = rewiring.densities is None and fraction(rewiring.every) == 0 < fraction(0)
         if not isinstance(rewiring, Static) and (rewiring.every >= steps or over):
             raise ValueError(
                 f"expected a rewiring before the last of {steps} steps, found none with every = "

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
-from typing_extensions import Unpack, override
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_number
 from sparse_engine.ops import Use
 from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.methods import Method
 from sparse_engine.topology.prune import AssignedSign
-from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 
 
-class DeepR(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class DeepR(Method):
     """Deep rewiring (Bellec et al., ICLR 2018).
 
     Every position has a fixed sign, and a link's magnitude is ``theta = sign * w``. After each step
@@ -42,24 +43,15 @@ class DeepR(Rewiring):
         ValueError: an optimizer that does not train every weight.
     """
 
-    prune: AssignedSign
+    prune: AssignedSign = field(init=False)
+    l1: float = 1e-5
+    temperature: float = 2.5e-11
+    every: int = 1
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        l1: float = 1e-5,
-        temperature: float = 2.5e-11,
-        every: int = 1,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        check_number("a finite l1 of at least 0", l1, _scales)
-        check_number("a finite temperature of at least 0", temperature, _scales)
-        super().__init__(
-            model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, **options
-        )
-        self.l1, self.temperature = l1, temperature
+    def __post_init__(self) -> None:
+        check_number("a finite l1 of at least 0", self.l1, _scales)
+        check_number("a finite temperature of at least 0", self.temperature, _scales)
+        self._start(AssignedSign(), RandomGrowth())
         with self._whole(), torch.no_grad():
             for key, weight in self._moving():
                 self.walk(weight)
@@ -82,6 +74,7 @@ class DeepR(Rewiring):
         super()._rewire()
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class PeriodicDeepR(DeepR):
     """Deep rewiring once in a while, as Zhang et al. (Communications Physics 2023) use it.
 
@@ -97,19 +90,13 @@ class PeriodicDeepR(DeepR):
         every: steps between rewirings (the paper: one epoch).
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        l1: float = 1e-5,
-        noise: float = 1e-5,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        check_number("a finite noise of at least 0", noise, _scales)
-        self.noise = noise
-        super().__init__(model, optimizer, l1=l1, every=every, **options)
+    temperature: float = field(default=0.0, init=False)
+    noise: float = 1e-5
+    every: int = 100
+
+    def __post_init__(self) -> None:
+        check_number("a finite noise of at least 0", self.noise, _scales)
+        super().__post_init__()
 
     @override
     def walk(self, weight: SparseWeight) -> tuple[float, float]:

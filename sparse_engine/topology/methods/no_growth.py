@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 from torch.optim import Optimizer
-from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.methods import Method
 from sparse_engine.topology.prune import Magnitude, NarangThreshold, SignedMagnitude
-from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
+from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.schedule import ConstantSchedule, CubicSchedule, NarangRamp
 
 
-class GradualPruning(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class GradualPruning(Method):
     """Gradual magnitude pruning (Zhu & Gupta 2017).
 
     From the step ``first`` to ``last`` the density falls by a cubic law: the links of smallest
@@ -35,31 +38,22 @@ class GradualPruning(Rewiring):
         >>> rewiring = GradualPruning(model, optimizer, density=0.1, last=5000, start=0.5)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        density: float,
-        first: int = 0,
-        last: int,
-        start: float = 1.0,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=RandomGrowth(),
+    density: float
+    first: int = 0
+    last: int
+    start: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._start(
+            Magnitude(),
+            RandomGrowth(),
             fraction=0.0,
-            density=CubicSchedule(start, density, first, last),
-            every=every,
-            **options,
+            density=CubicSchedule(self.start, self.density, self.first, self.last),
         )
 
 
-class NarangPruning(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class NarangPruning(Method):
     """Pruning of recurrent networks by a threshold that rises in two ramps (Narang et al. 2017).
 
     Links of a magnitude up to the threshold are removed, and none grow. Their number depends on the
@@ -81,24 +75,12 @@ class NarangPruning(Rewiring):
         >>> rewiring = NarangPruning(model, optimizer, density=0.1, ramp=ramp)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        density: float,
-        ramp: NarangRamp,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=NarangThreshold(ramp, density),
-            grow=RandomGrowth(),
-            density=ConstantSchedule(0.0),
-            every=every,
-            **options,
+    density: float
+    ramp: NarangRamp
+
+    def __post_init__(self) -> None:
+        self._start(
+            NarangThreshold(self.ramp, self.density), RandomGrowth(), density=ConstantSchedule(0.0)
         )
 
 
@@ -120,5 +102,5 @@ class Static(Rewiring):
 
     def step(self, *, hold: bool = False) -> bool:
         """Count one training step, and never rewire."""
-        self.steps += 1
+        self.steps_taken += 1
         return False

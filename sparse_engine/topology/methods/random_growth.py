@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
-from torch.optim import Optimizer
-from typing_extensions import Unpack, override
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.topology.grow import EqualPerGate, Grow, NeverUsed, RandomGrowth
+from sparse_engine.topology.methods import Method
 from sparse_engine.topology.prune import (
     GlobalThreshold,
     GradientMagnitude,
@@ -20,11 +20,11 @@ from sparse_engine.topology.prune import (
 )
 from sparse_engine.topology.prune.magnitude import ordered
 from sparse_engine.topology.redistribute import ByNonzeros
-from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import Schedule, cosine_fraction
 
 
-class SET(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class SET(Method):
     """Sparse evolutionary training (Mocanu et al., Nature Communications 2018).
 
     Every rewiring removes the fraction ``fraction`` of the positive links nearest zero and the same
@@ -44,26 +44,13 @@ class SET(Rewiring):
         ...     rewiring.step()
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        fraction: float = 0.3,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=SignedMagnitude(),
-            grow=RandomGrowth(),
-            fraction=fraction,
-            every=every,
-            **options,
-        )
+    fraction: float = 0.3
+
+    def __post_init__(self) -> None:
+        self._start(SignedMagnitude(), RandomGrowth(), fraction=self.fraction)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ImportanceSET(SET):
     """SET with importance pruning (Curci et al. 2021, "Truly sparse neural networks at scale").
 
@@ -85,28 +72,20 @@ class ImportanceSET(SET):
         >>> rewiring = ImportanceSET(model, optimizer, share=0.2)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        fraction: float = 0.3,
-        every: int = 100,
-        share: float = 0.2,
-        prune_every: int = 10,
-        prune_after: int = 200,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        check_number("prune_every of at least 1", prune_every, lambda rewirings: rewirings >= 1)
-        check_number("prune_after of at least 0", prune_after, lambda rewirings: rewirings >= 0)
-        self.importance = NeuronImportance(share)
-        self.prune_every = prune_every
-        self.prune_after = prune_after
-        super().__init__(model, optimizer, fraction=fraction, every=every, **options)
+    fraction: float = 0.3
+    share: float = 0.2
+    prune_every: int = 10
+    prune_after: int = 200
+
+    def __post_init__(self) -> None:
+        check_number("prune_every of at least 1", self.prune_every, lambda n: n >= 1)
+        check_number("prune_after of at least 0", self.prune_after, lambda n: n >= 0)
+        self.importance = NeuronImportance(self.share)
+        super().__post_init__()
 
     @override
     def _rewire(self) -> None:
-        since = self.steps // self.every - self.prune_after
+        since = self.steps_taken // self.every - self.prune_after
         if since > 0 and since % self.prune_every == 0:
             self.remove_neurons()
         super()._rewire()
@@ -130,7 +109,8 @@ class ImportanceSET(SET):
                 self._apply(weight, self._plan(weight, dropped, 0, key), key)
 
 
-class DSR(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class DSR(Method):
     """Dynamic sparse reparameterization (Mostafa & Wang, ICML 2019).
 
     Every rewiring removes the links of ``|w|`` up to a threshold, which is the same for all weights
@@ -152,30 +132,21 @@ class DSR(Rewiring):
         >>> rewiring = DSR(model, optimizer, fraction=0.1)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        fraction: float = 0.1,
-        threshold: float = 0.001,
-        tolerance: float = 0.1,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=GlobalThreshold(threshold, tolerance=tolerance),
-            grow=RandomGrowth(),
+    fraction: float = 0.1
+    threshold: float = 0.001
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._start(
+            GlobalThreshold(self.threshold, tolerance=self.tolerance),
+            RandomGrowth(),
             redistribution=ByNonzeros(),
-            fraction=fraction,
-            every=every,
-            **options,
+            fraction=self.fraction,
         )
 
 
-class ITOP(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class ITOP(Method):
     """In-time over-parameterization (Liu et al., ICML 2021).
 
     Rewirings are rare, but replace many links: those of smallest magnitude are removed, and others
@@ -193,25 +164,16 @@ class ITOP(Rewiring):
         >>> rewiring = ITOP(model, optimizer, steps=100_000, grow=GradientGrowth(), every=4000)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        grow: Grow | None = None,
-        fraction: float = 0.5,
-        every: int = 1500,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=NeverUsed() if grow is None else grow,
-            fraction=cosine_fraction(fraction, steps, end=0.005),
-            every=every,
-            **options,
+    steps: int
+    grow: Grow = field(default_factory=NeverUsed)
+    fraction: float = 0.5
+    every: int = 1500
+
+    def __post_init__(self) -> None:
+        self._start(
+            Magnitude(),
+            self.grow,
+            fraction=cosine_fraction(self.fraction, self.steps, end=0.005),
         )
 
 
@@ -241,7 +203,8 @@ class Staircase(Schedule):
         return self.start if step < self.first else self.start / 2
 
 
-class MEST(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class MEST(Method):
     """Memory-economic sparse training with elastic mutation, MEST+EM (Yuan et al., NeurIPS 2021).
 
     Every rewiring removes the links of least ``|w| + scale * |gradient|``, and grows as many at
@@ -263,29 +226,22 @@ class MEST(Rewiring):
         >>> rewiring = MEST(model, optimizer, steps=10_000)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        scale: float = 0.01,
-        fraction: float = 0.2,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=GradientMagnitude(scale),
-            grow=RandomGrowth(),
-            fraction=Staircase(fraction, round(90 / 160 * steps), round(120 / 160 * steps)),
-            every=every,
-            **options,
+    steps: int
+    scale: float = 0.01
+    fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        self._start(
+            GradientMagnitude(self.scale),
+            RandomGrowth(),
+            fraction=Staircase(
+                self.fraction, round(90 / 160 * self.steps), round(120 / 160 * self.steps)
+            ),
         )
 
 
-class Selfish(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class Selfish(Method):
     """Cell-gate redistribution of Selfish-RNN (Liu et al., ICML 2021).
 
     All gates of a cell share one weight. Every rewiring removes its links of smallest magnitude, by
@@ -309,22 +265,12 @@ class Selfish(Rewiring):
         >>> rewiring = Selfish(lstm, torch.optim.Adam(lstm.parameters()), steps=10_000)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        fraction: float = 0.5,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=EqualPerGate(),
-            fraction=cosine_fraction(fraction, steps, end=0.005),
-            every=every,
-            **options,
+    steps: int
+    fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._start(
+            Magnitude(),
+            EqualPerGate(),
+            fraction=cosine_fraction(self.fraction, self.steps, end=0.005),
         )

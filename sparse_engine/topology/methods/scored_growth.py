@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.optim import Optimizer
-from typing_extensions import Unpack
+from dataclasses import dataclass, field
+
+from typing_extensions import override
 
 from sparse_engine.nn._initial import check_density
 from sparse_engine.topology.grow import (
@@ -14,9 +14,9 @@ from sparse_engine.topology.grow import (
     GradientGrowth,
     MomentumGrowth,
 )
+from sparse_engine.topology.methods import Method
 from sparse_engine.topology.prune import Magnitude, SoftMagnitude
 from sparse_engine.topology.redistribute import ByMomentum
-from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import (
     CubicSchedule,
     LinearSchedule,
@@ -26,7 +26,8 @@ from sparse_engine.topology.schedule import (
 )
 
 
-class RigL(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class RigL(Method):
     """Rigging the lottery (Evci et al., ICML 2020).
 
     Every rewiring removes the links of smallest magnitude, and grows as many at the absent
@@ -47,30 +48,21 @@ class RigL(Rewiring):
         >>> rewiring = RigL(model, optimizer, steps=10_000)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        fraction: float = 0.3,
-        every: int = 100,
-        stop: float = 0.75,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        check_density(stop, "stop")
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=GradientGrowth(),
-            fraction=cosine_fraction(fraction, round(stop * steps)),
-            every=every,
-            **options,
+    steps: int
+    fraction: float = 0.3
+    stop: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_density(self.stop, "stop")
+        self._start(
+            Magnitude(),
+            GradientGrowth(),
+            fraction=cosine_fraction(self.fraction, round(self.stop * self.steps)),
         )
 
 
-class GSE(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class GSE(Method):
     """Guided stochastic exploration (Heddes et al. 2024).
 
     This is :class:`RigL` with growth at the largest gradients of ``ratio * nnz`` random absent
@@ -88,29 +80,21 @@ class GSE(Rewiring):
         >>> rewiring = GSE(model, optimizer, steps=10_000, ratio=1.0)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        ratio: float = 1.0,
-        fraction: float = 0.2,
-        every: int = 1000,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=CandidateGradientGrowth(ratio),
-            fraction=cosine_fraction(fraction, steps),
-            every=every,
-            **options,
+    steps: int
+    ratio: float = 1.0
+    fraction: float = 0.2
+    every: int = 1000
+
+    def __post_init__(self) -> None:
+        self._start(
+            Magnitude(),
+            CandidateGradientGrowth(self.ratio),
+            fraction=cosine_fraction(self.fraction, self.steps),
         )
 
 
-class SNFS(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class SNFS(Method):
     """Sparse networks from scratch, sparse momentum (Dettmers & Zettlemoyer 2019).
 
     Every rewiring removes the links of smallest magnitude of each weight. As many links grow, in
@@ -133,33 +117,24 @@ class SNFS(Rewiring):
         >>> rewiring = SNFS(model, optimizer, steps=10_000)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        *,
-        steps: int,
-        fraction: float = 0.5,
-        every: int = 100,
-        window: int = 10,
-        beta: float = 0.9,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        if optimizer is None:
+    steps: int
+    fraction: float = 0.5
+    window: int = 10
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.optimizer is None:
             raise ValueError("expected an optimizer with momentum, found None")
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=MomentumGrowth(window=window, beta=beta),
-            redistribution=ByMomentum(optimizer),
-            fraction=cosine_fraction(fraction, steps, end=0.005),
-            every=every,
-            **options,
+        self._start(
+            Magnitude(),
+            MomentumGrowth(window=self.window, beta=self.beta),
+            redistribution=ByMomentum(self.optimizer),
+            fraction=cosine_fraction(self.fraction, self.steps, end=0.005),
         )
 
 
-class GraNet(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class GraNet(Method):
     """Gradual pruning with zero-cost neuroregeneration (Liu et al., NeurIPS 2021).
 
     From the step ``first`` to ``last`` the density falls from ``start`` to ``density`` by a cubic
@@ -182,34 +157,26 @@ class GraNet(Rewiring):
         >>> rewiring = GraNet(model, optimizer, steps=10_000, density=0.1, every=100)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        density: float,
-        first: int = 0,
-        last: int | None = None,
-        start: float = 0.5,
-        fraction: float = 0.5,
-        every: int = 1000,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        last = round(0.3 * steps) if last is None else last
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=GradientGrowth(),
-            fraction=cosine_fraction(fraction, steps, end=0.005),
-            density=CubicSchedule(start, density, first, last),
-            every=every,
-            **options,
+    steps: int
+    density: float
+    first: int = 0
+    last: int | None = None
+    start: float = 0.5
+    fraction: float = 0.5
+    every: int = 1000
+
+    def __post_init__(self) -> None:
+        last = round(0.3 * self.steps) if self.last is None else self.last
+        self._start(
+            Magnitude(),
+            GradientGrowth(),
+            fraction=cosine_fraction(self.fraction, self.steps, end=0.005),
+            density=CubicSchedule(self.start, self.density, self.first, last),
         )
 
 
-class CHT(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class CHT(Method):
     """Cannistraci-Hebb training (Zhang et al., ICLR 2024).
 
     Every rewiring removes the links of smallest magnitude, and grows as many at the absent
@@ -228,27 +195,14 @@ class CHT(Rewiring):
         >>> rewiring = CHT(model, optimizer)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        fraction: float = 0.3,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=CH3L3(),
-            fraction=fraction,
-            every=every,
-            **options,
-        )
+    fraction: float = 0.3
+
+    def __post_init__(self) -> None:
+        self._start(Magnitude(), CH3L3(), fraction=self.fraction)
 
 
-class CHTs(Rewiring):
+@dataclass(eq=False, repr=False, kw_only=True)
+class CHTs(Method):
     """Cannistraci-Hebb training with the soft rule (Zhang et al., NeurIPS 2025).
 
     Links survive with probabilities that depend on their magnitudes, more strictly in later
@@ -268,30 +222,24 @@ class CHTs(Rewiring):
         >>> rewiring = CHTs(model, optimizer, steps=10_000)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        alpha: float = 1.0,
-        fraction: float = 0.3,
-        density: Schedule | None = None,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha),
-            grow=CH2L3n(soft=True),
-            fraction=fraction,
-            density=density,
-            every=every,
-            **options,
+    steps: int
+    alpha: float = 1.0
+    fraction: float = 0.3
+    density: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        self._start(
+            SoftMagnitude(LinearSchedule(0.5, self.steps, end=0.75), alpha=self.alpha),
+            CH2L3n(soft=True),
+            fraction=self.fraction,
+            density=self._densities(),
         )
 
+    def _densities(self) -> Schedule | None:
+        return self.density
 
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class CHTss(CHTs):
     """Cannistraci-Hebb training while the density falls along a sigmoid (Zhang et al. 2025).
 
@@ -311,27 +259,10 @@ class CHTss(CHTs):
         >>> rewiring = CHTss(model, optimizer, steps=10_000, density=0.1)
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        steps: int,
-        density: float,
-        start: float = 0.5,
-        steepness: float = 6.0,
-        alpha: float = 1.0,
-        fraction: float = 0.3,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            steps=steps,
-            alpha=alpha,
-            fraction=fraction,
-            density=SigmoidSchedule(start, density, 0, steps, steepness),
-            every=every,
-            **options,
-        )
+    density: float = field()  # type: ignore[assignment]
+    start: float = 0.5
+    steepness: float = 6.0
+
+    @override
+    def _densities(self) -> Schedule:
+        return SigmoidSchedule(self.start, self.density, 0, self.steps, self.steepness)

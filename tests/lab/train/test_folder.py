@@ -143,7 +143,7 @@ def test_a_log_that_cannot_grow_loses_nothing(tmp_path, start, whole, more):
     with ExitStack() as stack, pytest.raises(OSError, match=r"step 5 is whole.*\.jsonl"):
         run.train(progress=False)
     object.__setattr__(run.task, "at_step", lambda step: None)
-    assert (run.step, run.rewiring.steps) == (8, 8)
+    assert (run.step, run.rewiring.steps_taken) == (8, 8)
     for log in ("metrics.jsonl", "topology.jsonl"):
         assert (folder / log).read_bytes() == b"".join(
             line for line in whole[log].splitlines(True) if json.loads(line)["step"] < 8

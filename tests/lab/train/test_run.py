@@ -271,11 +271,11 @@ def test_options_reach_the_method(start, tmp_path):
             seed = 0 if name in ("pruning", "narang") else 7
             assert (rewiring.every, rewiring.seed) == (3, seed), name
         if name not in ("static", *CLASSES):
-            assert rewiring.fraction.at(0) == 0.25, name
-    assert rewirings["rigl"].fraction.at(15) == 0 < rewirings["rigl"].fraction.at(14)
-    assert rewirings["snfs"].fraction.at(20) == 0.005 < rewirings["snfs"].fraction.at(19)
+            assert rewiring.fractions.at(0) == 0.25, name
+    assert rewirings["rigl"].fractions.at(15) == 0 < rewirings["rigl"].fractions.at(14)
+    assert rewirings["snfs"].fractions.at(20) == 0.005 < rewirings["snfs"].fractions.at(19)
     for name, end in (("granet", 6), ("pruning", 10)):
-        density = rewirings[name].density
+        density = rewirings[name].densities
         assert (density.at(0), density.at(end)) == (0.3, 0.1) and density.at(end - 1) > 0.1
 
 

@@ -44,7 +44,7 @@ def test_the_number_of_links_is_exact(method, build):
         now = [weight.nnz for weight in weights]
         if method in (topology.GraNet, topology.GradualPruning, topology.CHTss):
             rewired = step - step % 7
-            wanted = round(parts.rule.density.at(rewired) * positions) if rewired else sum(links)
+            wanted = round(parts.rule.densities.at(rewired) * positions) if rewired else sum(links)
             assert sum(now) == min(wanted, sum(links))
         elif method in (topology.SNFS, topology.DSR):
             assert sum(now) == sum(links)

@@ -78,7 +78,7 @@ def test_the_share_that_is_replaced(method, options, every, fractions):
     rule = method(*parts(), **options)
     assert rule.every == every
     for step, fraction in fractions.items():
-        assert rule.fraction.at(step) == pytest.approx(fraction, abs=1e-12)
+        assert rule.fractions.at(step) == pytest.approx(fraction, abs=1e-12)
 
 
 CUBIC = {0: 1, 100: 1, 200: 0.1 + 0.9 * 0.75**3, 500: 0.1, 999: 0.1}
@@ -98,7 +98,7 @@ DENSITIES = [
 def test_the_density_that_is_left(method, options, densities):
     rule = method(*parts(), **options)
     for step, density in densities.items():
-        assert rule.density.at(step) == pytest.approx(density, abs=1e-12)
+        assert rule.densities.at(step) == pytest.approx(density, abs=1e-12)
 
 
 def test_the_soft_rule_becomes_stricter():
@@ -122,7 +122,7 @@ def test_as_many_links_are_replaced_as_the_schedule_says(make):
         model(torch.randn(8, 20)).square().mean().backward()
         optimizer.step()
         rule.step()
-    assert replaced == [int(rule.fraction.at(step) * model.weight.nnz) for step in (10, 20, 30)]
+    assert replaced == [int(rule.fractions.at(step) * model.weight.nnz) for step in (10, 20, 30)]
     assert replaced[0] > 0
 
 
