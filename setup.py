@@ -59,10 +59,10 @@ TOOLKIT = Path("/usr/local/cuda")
 SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
-NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance", "lif", "influence")
+NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance", "lif")
 ONLY_IN_FLOAT32 = ("quantized_linear", "quantized_sequence")
 KERNELS = (
-    *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc"),
+    *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc", "influence"),
     *(*NOT_IN_BFLOAT16, *ONLY_IN_FLOAT32, "linear", "sddmm", "spmm", "table"),
 )
 # The types of values and sums, and of activations.

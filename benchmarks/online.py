@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,11 @@ from benchmarks._report import progress, quartiles, report
 from sparse_engine.nn import SparseRNN
 from sparse_engine.online import RTRL, Learner, SnAp
 
-LEARNERS: dict[str, Callable[[SparseRNN], Learner]] = {"RTRL": RTRL, "SnAp-1": SnAp}
+LEARNERS: dict[str, Callable[[SparseRNN], Learner]] = {
+    "RTRL": RTRL,
+    "RTRL, bfloat16": partial(RTRL, storage=torch.bfloat16),
+    "SnAp-1": SnAp,
+}
 
 
 class Case(NamedTuple):
@@ -40,6 +45,7 @@ CASES = [
     Case("RTRL", 256, 12.8, 8, dense=True),
     Case("RTRL", 1024, 10.24, 1),
     Case("RTRL", 4096, 10, 1),
+    Case("RTRL, bfloat16", 4096, 10, 1),
     Case("SnAp-1", 100_000, 150, 1),
 ]
 QUICK = [Case("RTRL", 12, 3, 2, dense=True), Case("SnAp-1", 12, 3, 1)]

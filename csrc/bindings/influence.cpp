@@ -29,23 +29,24 @@ Tensor advance(Tensor influence, const Tensor& values, const Tensors& links,
   if (units == 0 || pattern.rows() % units != 0)
     fail("expected rows in blocks of ", units, " units, found ", pattern.rows());
   const int64_t gates = pattern.rows() / units, entries = panels * kColumns;
-  return with_real(values, "values", [&](auto zero) {
+  return with_activations(values, influence, [&](auto zero, auto kept, const auto& of) {
     using T = decltype(zero);
-    read<T>(influence, "influence", {lanes, panels, states, units, kColumns});
+    using A = decltype(kept);
+    read<A>(influence, "influence", {lanes, panels, states, units, kColumns});
     const Tensor weights = vector(values, "values", kType<T>, pattern.nnz());
     check_indices(unit, "unit", ScalarType::Int, entries);
     Links::check_range(data<int32_t>(unit), entries, "unit", units);
     const Links w = pattern.links();
     const bool wanted = upstream.has_value();
     Result<T> gradient(values, {lanes, entries}, wanted);
-    kernels<T>().influence(
-        {w.csr(), data<T>(weights), read<T>(of_source, "of_source", {lanes, states, units}),
-         read<T>(of_state, "of_state", {lanes, states, states, units}),
-         read<T>(of_product, "of_product", {lanes, states, gates, units}),
-         read<T>(immediate, "immediate", {lanes, states, entries}), data<int32_t>(unit),
-         wanted ? read<T>(*upstream, "upstream", {lanes, units}) : nullptr,
-         mutable_data<T>(influence), gradient.data(), lanes, panels, states, units, gates,
-         threads()});
+    of.influence({w.csr(), data<T>(weights),
+                  read<T>(of_source, "of_source", {lanes, states, units}),
+                  read<T>(of_state, "of_state", {lanes, states, states, units}),
+                  read<T>(of_product, "of_product", {lanes, states, gates, units}),
+                  read<T>(immediate, "immediate", {lanes, states, entries}), data<int32_t>(unit),
+                  wanted ? read<T>(*upstream, "upstream", {lanes, units}) : nullptr,
+                  mutable_data<A>(influence), gradient.data(), lanes, panels, states, units, gates,
+                  threads()});
     return gradient.tensor();
   });
 }

@@ -14,17 +14,16 @@ from torch.utils.weak import WeakIdKeyDictionary
 from sparse_engine.nn import Recurrent, SparseWeight
 from sparse_engine.nn.cell import Layer, multiply
 from sparse_engine.online._entries import Entries
-from sparse_engine.online._panels import fits_panels
-from sparse_engine.online._step import slopes, trace
+from sparse_engine.online._step import Traced, slopes, trace
 
 #: The network for which each parameter is learned online.
 _owners: Any = WeakIdKeyDictionary()
 
 
-def check_network(network: Any) -> bool:
+def check_network(network: Any) -> Traced:
     """Raise TypeError or ValueError for a network whose influence cannot be carried by units.
 
-    Returns whether its steps have one product each, for :class:`Panels`.
+    Returns a step of its last layer.
     """
     if not isinstance(network, Recurrent):
         raise TypeError(
@@ -51,7 +50,7 @@ def check_network(network: Any) -> bool:
         )
     if getattr(network.cell, "sigma", 0):
         raise ValueError(f"expected sigma = 0, found noise of sigma = {network.cell.sigma}")
-    return all([_check_layer(network, network.layer(name)) for name, _ in network.layers()])
+    return [_check_layer(network, network.layer(name)) for name, _ in network.layers()][-1]
 
 
 def check_mode(network: Recurrent) -> None:
@@ -73,7 +72,7 @@ def check_mode(network: Recurrent) -> None:
             )
 
 
-def _check_layer(network: Recurrent, layer: Layer) -> bool:
+def _check_layer(network: Recurrent, layer: Layer) -> Traced:
     cell, units, kind = network.cell, network.hidden_size, type(network).__name__
     weights = cell.recurrent_weights(layer)
     for weight in weights:
@@ -97,7 +96,7 @@ def _check_layer(network: Recurrent, layer: Layer) -> bool:
                     f"expected a step that is elementwise in units, found that units of {kind} "
                     f"depend on the {leaf[0]} of others"
                 )
-    return len(weights) == 1 and fits_panels(traced)
+    return traced
 
 
 def _check_sums(network: Recurrent, layer: Layer, x: Tensor, h: Tensor) -> None:

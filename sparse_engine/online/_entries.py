@@ -90,6 +90,13 @@ class Entries:
         lanes = [ops.sddmm(self.weight.pattern, *pair) for pair in pairs]
         return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
+    def moved(self, weight: SparseWeight, slot_map: Tensor) -> Tensor | None:
+        """Return where each entry is after links of ``weight`` moved, -1 for one that is gone.
+
+        None where no entry is a link of that weight.
+        """
+        return slot_map if self.weight is weight else None
+
     def _enters(self, leaf: Leaf, step: Step) -> bool:
         kind, which = leaf
         return kind == self.kind and self.which == (
@@ -97,8 +104,55 @@ class Entries:
         )
 
 
-def entries_of(network: Recurrent) -> list[Entries]:
-    """Return the entries of all layers that take gradients."""
+class Together(Entries):
+    """Entries of several parameters of a layer, one after the other."""
+
+    def __init__(self, members: list[Entries]) -> None:
+        first = members[0]
+        super().__init__(f"l{first.layer}", first.layer, "", None, self._numbers)
+        self.members = members
+
+    def _numbers(self) -> Tensor:
+        return torch.cat([each.parameter().flatten() for each in self.members])
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return sum(each.count for each in self.members)
+
+    @property
+    def rows(self) -> Tensor:
+        """Row of the leaf that each number enters."""
+        return torch.cat([each.rows for each in self.members])
+
+    def immediate(self, step: Step, of: Slopes, lanes: slice = ALL) -> Tensor:
+        """Return the derivative of a quantity by each number in this step."""
+        found = step.x[lanes].new_zeros(len(step.x[lanes]), self.count)
+        for each, at in zip(self.members, found.split(self._counts(), 1), strict=True):
+            if (now := each.immediate(step, of, lanes)) is not None:
+                at.copy_(now)
+        return found
+
+    def moved(self, weight: SparseWeight, slot_map: Tensor) -> Tensor | None:
+        """Return where each entry is after links of ``weight`` moved, -1 for one that is gone."""
+        if not any(each.weight is weight for each in self.members):
+            return None
+        found, begin = [], 0
+        for each in self.members:
+            at = slot_map.long() if each.weight is weight else torch.arange(each.count)
+            found.append(torch.where(at >= 0, at + begin, -1))
+            begin += each.count
+        return torch.cat(found)
+
+    def _counts(self) -> list[int]:
+        return [each.count for each in self.members]
+
+
+def entries_of(network: Recurrent, one_bias: bool) -> list[Entries]:
+    """Return the entries of all layers that take gradients.
+
+    With ``one_bias`` both biases of a row enter its sum alike, and share one entry.
+    """
     found = []
     for number, (name, inputs) in enumerate(network.layers()):
         layer, cell = network.layer(name), network.cell
@@ -115,6 +169,11 @@ def entries_of(network: Recurrent) -> list[Entries]:
             title = f"weight_hh_{name}" + (f".{level}" if len(weights) > 1 else "")
             found.append(_links(title, number, "product", level, each))
         of_input, of_product = cell.biases(layer)
+        if one_bias and of_input is not None and of_product is not None:
+            both = partial(_sum_of_biases, network, name)
+            rows = torch.arange(of_input.numel())
+            found.append(Entries(f"bias_{name}", number, "input", 0, both, at=(rows, None)))
+            of_input = of_product = None
         if of_input is not None:
             own = partial(_bias, network, name, 0)
             rows = torch.arange(of_input.numel())
@@ -142,6 +201,10 @@ def _bias(network: Recurrent, name: str, side: int, level: int = 0) -> Tensor:
     bias = network.cell.biases(network.layer(name))[side]
     assert bias is not None
     return bias[level] if bias.dim() == 2 else bias
+
+
+def _sum_of_biases(network: Recurrent, name: str) -> Tensor:
+    return _bias(network, name, 0) + _bias(network, name, 1)
 
 
 def _argument(network: Recurrent, name: str, argument: str) -> Tensor:

@@ -74,7 +74,8 @@ class Whole(Influence):
             for layer, part in enumerate(self.parts, first):
                 block = _Block(self, lane, columns, now if layer == first else None)
                 new = block.after(part, steps[layer], weights[layer], below)
-                below = new[0] * steps[layer].to_next[lane].unsqueeze(1)
+                if part is not self.parts[-1]:
+                    below = new[0] * steps[layer].read[1][lane].unsqueeze(1)
 
     def gradient(self, of_states: list[Tensor]) -> Tensor:
         """Return the gradient of every entry: that by the last layer's output, times influence."""

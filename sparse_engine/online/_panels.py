@@ -40,13 +40,19 @@ class Panels(Influence):
     """
 
     def __init__(
-        self, entries: Entries, lanes: int, states: int, units: int, weight: SparseWeight
+        self,
+        entries: Entries,
+        lanes: int,
+        states: int,
+        units: int,
+        weight: SparseWeight,
+        dtype: torch.dtype,
     ) -> None:
         self.entries, self.units, self.states, self.lanes = entries, units, states, lanes
         self._pending: _Pending | None = None
         self._read(weight)
         shape = lanes, self._unit.numel() // COLUMNS, states, units, COLUMNS
-        self._parts = [torch.zeros(shape, dtype=entries.parameter().dtype)]
+        self._parts = [torch.zeros(shape, dtype=dtype)]
 
     def _read(self, weight: SparseWeight) -> None:
         # Copies, as a rewiring may come before the step is carried over.
@@ -77,7 +83,8 @@ class Panels(Influence):
         """Return the gradient of every entry, and carry the influence over the step with it."""
         found = self._carry(of_states[-1])
         if found is None:
-            found = torch.einsum("bi,bpic->pc", of_states[-1], self._parts[0][:, :, 0]).ravel()
+            part = self._parts[0][:, :, 0].to(of_states[-1].dtype)
+            found = torch.einsum("bi,bpic->pc", of_states[-1], part).ravel()
         return found[: self.entries.count]
 
     def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -33,8 +34,7 @@ class Step:
         of_sources: slopes of each source.
         of_states: slopes of each state after the step.
         states: the states after the step, ``[lanes, units]``.
-        outputs: what the next layer reads.
-        to_next: slope ``[lanes, units]`` of the outputs by the first state.
+        to_next_layer: what the next layer reads of the first state.
     """
 
     x: Tensor
@@ -43,8 +43,15 @@ class Step:
     of_sources: list[Slopes]
     of_states: list[Slopes]
     states: tuple[Tensor, ...]
-    outputs: Tensor
-    to_next: Tensor
+    to_next_layer: Callable[[Tensor], Tensor]
+
+    @cached_property
+    def read(self) -> tuple[Tensor, Tensor]:
+        """What the next layer reads, and its slope by the first state, ``[lanes, units]``."""
+        state = _leaf(self.states[0])
+        with torch.enable_grad():
+            found = self.to_next_layer(state)
+        return found.detach(), torch.autograd.grad(found, state, torch.ones_like(found))[0]
 
     @cached_property
     def stacked(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,13 +136,16 @@ def take_step(
     of_sources = [slopes(traced, each) for each in traced.sources]
     of_states = [slopes(traced, each) for each in traced.states]
     states = tuple(each.detach() for each in traced.states)
-    output = _leaf(states[0])
-    with torch.enable_grad():
-        read = cell.to_next_layer(output)
-    (to_next,) = torch.autograd.grad(read, output, torch.ones_like(read))
     sources = [each.detach() for each in traced.sources]
-    levels = traced.levels
-    return Step(x, sources, levels, of_sources, of_states, states, read.detach(), to_next)
+    return Step(x, sources, traced.levels, of_sources, of_states, states, cell.to_next_layer)
+
+
+def adds_product(traced: Traced) -> bool:
+    """Whether a step depends on its one product by the sum of that and the input sums alone."""
+    none = torch.empty(0)
+    found = [slopes(traced, each) for each in (*traced.sources, *traced.states)]
+    pairs = [(of.get(("input", 0), none), of.get(("product", 0), none)) for of in found]
+    return len(traced.sources) == 1 and all(torch.equal(a, b) for a, b in pairs)
 
 
 def slopes(traced: Traced, of: Tensor, by: Tensor | None = None) -> Slopes:
@@ -146,6 +156,8 @@ def slopes(traced: Traced, of: Tensor, by: Tensor | None = None) -> Slopes:
     if not of.requires_grad:
         return {}
     by = torch.ones_like(of) if by is None else by
+    if own := [leaf for leaf, each in traced.leaves.items() if each is of]:
+        return {own[0]: by}
     options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
     found = torch.autograd.grad(of, [*traced.leaves.values()], by, **options)
     return {leaf: each for leaf, each in zip(traced.leaves, found, strict=True) if each is not None}

@@ -18,7 +18,8 @@ from sparse_engine.nn.sequence import checked_resets
 from sparse_engine.online._check import check_mode, check_network, check_parameters
 from sparse_engine.online._entries import Entries, entries_of
 from sparse_engine.online._influence import Influence, Weights
-from sparse_engine.online._step import Step, backpropagate, take_step
+from sparse_engine.online._panels import fits_panels
+from sparse_engine.online._step import Step, adds_product, backpropagate, take_step
 from sparse_engine.ops import spmm_t
 from sparse_engine.ops.topology import Rewired
 from sparse_engine.topology import Rewiring, topology_hash
@@ -50,12 +51,12 @@ class Learner(ABC):
     """
 
     def __init__(self, network: Recurrent) -> None:
-        self._fits_panels = check_network(network)
-        self._refuse(network)
-        entries = [*entries_of(network)]
-        check_parameters(network, entries)
+        step = check_network(network)
         self.network = network
-        self._entries = entries
+        self._fits_panels = fits_panels(step)
+        self._refuse(network)
+        self._entries = entries_of(network, adds_product(step))
+        check_parameters(network, self._entries)
         self._influence: list[Influence] = []
         self._states: list[tuple[Tensor, ...]] = []
         self._steps: list[Step] = []
@@ -130,8 +131,9 @@ class Learner(ABC):
             for weight in network.cell.weights(layer):
                 weight.refresh()
             before = tuple(each.masked_fill(begins.unsqueeze(1), 0) for each in state)
+            if self._steps:
+                read = self._steps[-1].read[0]
             self._steps.append(take_step(network.cell, layer, read, before, dt))
-            read = self._steps[-1].outputs
         self._states = [each.states for each in self._steps]
         weights = [self._weights(name) for name, _ in network.layers()]
         with torch.no_grad():
@@ -203,9 +205,9 @@ class Learner(ABC):
     def _move(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
         for each in self._influence:
             recurrent = self._weights(f"l{each.entries.layer}").recurrent
-            own = each.entries.weight is weight
-            if own or any(weight is other for other in recurrent):
-                each.move(rewired.slot_map if own else None, recurrent)
+            slots = each.entries.moved(weight, rewired.slot_map)
+            if slots is not None or any(weight is other for other in recurrent):
+                each.move(slots, recurrent)
         if weight in self._versions:
             self._versions[weight] = weight.topology_version
 
@@ -301,7 +303,7 @@ class Learner(ABC):
                     if isinstance(below, Tensor)
                     else spmm_t(values, below.pattern, of_sums.t()).t()
                 )
-                found.insert(0, of_input * self._steps[int(name[1:]) - 1].to_next)
+                found.insert(0, of_input * self._steps[int(name[1:]) - 1].read[1])
         return found
 
     def _receive(self, steps: list[Step], gradient: Tensor) -> None:

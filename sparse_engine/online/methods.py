@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from sparse_engine.nn import Recurrent
 from sparse_engine.nn.options import check_integer
-from sparse_engine.online._entries import Entries
+from sparse_engine.online._entries import Entries, Together
 from sparse_engine.online._influence import Influence, Kept, Own, Whole
 from sparse_engine.online._panels import Panels
 from sparse_engine.online.learner import Learner
@@ -21,17 +23,43 @@ class RTRL(Learner):
 
     Args:
         network: see :class:`Learner`.
+        storage: None, or ``torch.bfloat16`` to keep the influence in half of the memory, rounded to
+            within 2^-8 of its value after each step, for one layer of float32 whose step has one
+            product (RNN, LSTM, GRU and the like). Sums and gradients are float32.
+
+    Raises:
+        ValueError: another storage, or bfloat16 for another network.
 
     Example:
-        >>> learner = RTRL(SparseRNN(1, 64, density=0.1))
+        >>> learner = RTRL(SparseRNN(1, 64, density=0.1), storage=torch.bfloat16)
     """
+
+    def __init__(self, network: Recurrent, storage: torch.dtype | None = None) -> None:
+        super().__init__(network)
+        self.storage = storage
+        last = network.num_layers - 1
+        lower = [each for each in self._entries if each.layer < last]
+        if self._fits_panels and len(lower) < len(self._entries):
+            self._entries = [*lower, Together(self._entries[len(lower) :])]
+        if storage not in (None, torch.bfloat16):
+            raise ValueError(f"expected storage of None or torch.bfloat16, found {storage}")
+        if storage and (not self._fits_panels or network.num_layers > 1):
+            raise ValueError(
+                "expected one layer whose step has one product for storage of torch.bfloat16, "
+                f"found {network.num_layers} of {type(network).__name__}"
+            )
+        if storage and network.dtype != torch.float32:
+            raise ValueError(
+                f"expected float32 for storage of torch.bfloat16, found {network.dtype}"
+            )
 
     def _carry(self, entries: Entries, lanes: int) -> Influence:
         network = self.network
         states, units = len(network.states), network.hidden_size
-        if entries.layer == network.num_layers - 1 and self._fits_panels:
+        if isinstance(entries, Together):
             (weight,) = self._weights(f"l{entries.layer}").recurrent
-            return Panels(entries, lanes, states, units, weight)
+            dtype = self.storage or network.dtype
+            return Panels(entries, lanes, states, units, weight, dtype)
         return Whole(entries, lanes, states, units, network.num_layers)
 
 

@@ -26,10 +26,11 @@ def _influence_ref(
     upstream: Tensor | None = None,
 ) -> Tensor | None:
     lanes, panels, _, units, columns = influence.shape
-    source = torch.einsum("bsi,bpsic->bpic", of_source, influence)
+    before = influence.to(values.dtype)
+    source = torch.einsum("bsi,bpsic->bpic", of_source, before)
     sums = torch.einsum("ri,bpic->bprc", pattern.dense(values), source)
     sums = sums.view(lanes, panels, -1, units, columns)
-    new = torch.einsum("btsi,bpsic->bptic", of_state, influence)
+    new = torch.einsum("btsi,bpsic->bptic", of_state, before)
     new += torch.einsum("btgi,bpgic->bptic", of_product, sums)
     for entry, row in enumerate(unit.tolist()):
         panel, column = divmod(entry, columns)
@@ -62,7 +63,8 @@ def influence(
     Threads share panels; results have the same bits for any number of threads.
 
     Args:
-        influence: ``[lanes, panels, states, units, 64]``, changed in place; one or two states.
+        influence: ``[lanes, panels, states, units, 64]``, changed in place; one or two states. For
+            float32 also in bfloat16, rounded when it is written; gradients are those before.
         values: ``[nnz]``, float32 or float64, as all others.
         pattern: the links of W, ``gates * units x units``.
         of_source: ``[lanes, states, units]``, derivatives of what W multiplies by states.

@@ -53,6 +53,34 @@ def test_a_step_with_and_without_a_gradient(sizes, dtype):
 
 
 @pytest.mark.cpu
+@pytest.mark.parametrize("states", [1, 2])
+def test_links_from_units_that_nothing_has_reached_are_skipped(states):
+    """Not a number in their values enters no sum, and rows that rest have no sum at all."""
+    given, upstream = arguments(states, 2, 40, 3, 2)
+    influenced, rests = torch.arange(40) < 20, torch.arange(40) % 4 == 0
+    given[0][..., ~influenced, :] = -0.0
+    given[5][..., rests] = 0
+    dense = given[0].clone()
+    wanted = influence.reference(dense, *given[1:], upstream)
+    skipped = ~influenced[given[2].col] | rests[given[2].rows() % 40]
+    given[1][skipped] = torch.nan
+    assert_close(influence(*given, upstream), wanted)
+    assert_close(given[0], dense)
+
+
+@pytest.mark.cpu
+def test_influence_in_bfloat16():
+    given, upstream = arguments(2, 3, 20, 3, 2, torch.float32)
+    given[0] = given[0].bfloat16()
+    dense = given[0].clone()
+    wanted = influence.reference(dense, *given[1:], upstream)
+    assert_close(influence(*given, upstream), wanted, rtol=1e-4, atol=1e-3)
+    assert_close(given[0].float(), dense.float(), rtol=2**-7, atol=2**-6)
+    with pytest.raises(ValueError, match="influence of dtype float64"):
+        influence(given[0], given[1].double(), *given[2:])
+
+
+@pytest.mark.cpu
 def test_without_links_and_without_panels():
     given, upstream = arguments(1, 2, 5, 2, 1, nnz=0)
     own, dense = given[0].clone(), given[0].clone()

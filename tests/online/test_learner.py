@@ -100,11 +100,14 @@ def positions(weight):
 
 def of_positions(learner, kind):
     """Return the influence of each link on each unit for which it is kept."""
-    (each,) = [each for each in learner._influence if each.entries.name == kind]
     places = positions(getattr(learner.network, kind))
     if isinstance(learner, online.RTRL):
-        dense = each.parts[0].movedim(4, 2).flatten(1, 2)
+        (each,) = learner._influence
+        names = [member.name for member in each.entries.members]
+        begin = sum(member.count for member in each.entries.members[: names.index(kind)])
+        dense = each.parts[0].movedim(4, 2).flatten(1, 2)[:, begin:]
         return {(p, u): dense[:, e, :, u] for e, p in enumerate(places) for u in range(UNITS)}
+    (each,) = [each for each in learner._influence if each.entries.name == kind]
     entry = each.entry.tolist() if hasattr(each, "entry") else range(len(places))
     unit = each.unit if hasattr(each, "unit") else each.entries.rows % UNITS
     pairs = zip(entry, unit.tolist(), strict=True)
@@ -212,6 +215,49 @@ def test_memory_is_that_of_the_documentation():
     learner, exact = online.RTRL(network), 4 * 2 * 2 * 50 * links
     learner.step(x)
     assert exact <= learner.memory <= exact + 4 * 2 * 2 * 50 * 2 * 64, "in panels of 64"
+
+
+@pytest.mark.parametrize("form", ["rnn", "lstm", "gru"])
+def test_influence_in_bfloat16_takes_half_of_the_memory(form):
+    """Each entry is rounded to within 2^-8 of itself at each step, and the first not at all."""
+    network, (x, upstream, resets) = make(form, dtype=torch.float32), data()
+    x, upstream = x.float(), upstream.float()
+    whole, half = online.RTRL(network), online.RTRL(network, storage=torch.bfloat16)
+    for steps, bound in [(1, 1e-6), (len(x), 2**-6)]:
+        _, wanted = by_steps(whole, x[:steps], upstream[:steps], resets[:steps])
+        _, found = by_steps(half, x[:steps], upstream[:steps], resets[:steps])
+        for name, each in wanted.items():
+            assert (found[name] - each).norm() <= bound * each.norm(), name
+        whole.truncate(), half.truncate()
+    assert any((found[name] != each).any() for name, each in wanted.items())
+    assert half.memory == whole.memory / 2
+    half.step(x[0])
+    half.backward(upstream[0])
+    first = gradients(network)
+    half.backward(upstream[0])  # after the influence was carried over the step
+    assert_close(gradients(network), first, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "storage", "match"),
+    [
+        ("rnn", {"dtype": torch.float32}, torch.float16, "None or torch.bfloat16, found torch.fl"),
+        ("rnn", {"dtype": torch.float64}, torch.bfloat16, "float32 .*found torch.float64"),
+        ("rnn", {"dtype": torch.float32, "num_layers": 2}, torch.bfloat16, "one layer .*found 2"),
+        ("rhn", {"dtype": torch.float32}, torch.bfloat16, "one product .*SparseRHN"),
+    ],
+)
+def test_storage_that_is_not_there_is_refused(form, options, storage, match):
+    with pytest.raises(ValueError, match=match):
+        online.RTRL(make(form, **options), storage=storage)
+
+
+@pytest.mark.parametrize(("form", "biases"), [("rnn", 1), ("lstm", 1), ("gru", 2)])
+def test_biases_that_enter_one_sum_share_their_influence(form, biases):
+    """Of a GRU they do not: the reset gate multiplies one of them."""
+    learner = online.SnAp(make(form))
+    learner.step(data()[0][0])
+    assert sum("bias" in name for name in learner.state_dict()) == biases
 
 
 def test_a_stream_is_learned_while_it_is_rewired():

@@ -26,6 +26,7 @@ Kernels<T, A> table() {
   of.on_lstm_backward = on_lstm_backward<Isa, T, A>;
   of.ltc_forward = ltc_forward<Isa, T, A>;
   of.ltc_backward = ltc_backward<Isa, T, A>;
+  of.influence = influence<Isa, T, A>;
   if constexpr (std::is_same_v<T, A>) {
     of.conductance_forward = conductance_forward<Isa, T>;
     of.conductance_backward = conductance_backward<Isa, T>;
@@ -36,7 +37,6 @@ Kernels<T, A> table() {
     of.normed_rnn_backward = normed_rnn_backward<Isa, T>;
     of.normed_lstm_forward = normed_lstm_forward<Isa, T>;
     of.normed_lstm_backward = normed_lstm_backward<Isa, T>;
-    of.influence = influence<Isa, T>;
   }
   if constexpr (std::is_same_v<A, float>) {
     of.quantized_linear_int8 = quantized_linear<Isa, int8_t>;

@@ -46,6 +46,7 @@ struct Kernels {
   void (*on_lstm_backward)(const OnLstmBackward<T, A>&);
   void (*ltc_forward)(const LtcForward<T, A>&);
   void (*ltc_backward)(const LtcBackward<T, A>&);
+  void (*influence)(const Influence<T, A>&);
   // These do not take bfloat16.
   void (*conductance_forward)(const ConductanceForward<T>&);
   void (*conductance_backward)(const ConductanceBackward<T>&);
@@ -56,7 +57,6 @@ struct Kernels {
   void (*normed_rnn_backward)(const NormedBackward<T>&);
   void (*normed_lstm_forward)(const NormedForward<T>&);
   void (*normed_lstm_backward)(const NormedBackward<T>&);
-  void (*influence)(const Influence<T>&);
   // These are of float32 activations only.
   void (*quantized_linear_int8)(const QuantizedLinear<int8_t>&);
   void (*quantized_linear_bfloat16)(const QuantizedLinear<BFloat16>&);
