@@ -4,6 +4,9 @@ Both compute the same gradients of links, which is checked first. The dense tens
 each weight of a masked matrix, as implementations of RTRL in torch have it. Cases that would take
 more than a minute or two gigabytes that way have no contestant; "influence MB" is what is kept from
 step to step, and "extra MB" the most that two steps take beyond the network.
+
+Gradients of approximations are compared with the exact one, too: for tanh networks with ten links
+into each unit that have to recall their input of three steps ago, summed over 100 steps.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from benchmarks._harness import Options
 from benchmarks._memory import extra_bytes
 from benchmarks._report import progress, quartiles, report
 from sparse_engine.nn import SparseRNN
-from sparse_engine.online import RTRL, Learner, SnAp
+from sparse_engine.online import RFLO, RTRL, Learner, SnAp
 
 LEARNERS: dict[str, Callable[[SparseRNN], Learner]] = {
     "RTRL": RTRL,
@@ -49,6 +52,17 @@ CASES = [
     Case("SnAp-1", 100_000, 150, 1),
 ]
 QUICK = [Case("RTRL", 12, 3, 2, dense=True), Case("SnAp-1", 12, 3, 1)]
+
+
+#: Learners whose gradients are compared with that of the first.
+APPROXIMATIONS: dict[str, Callable[[SparseRNN], Learner]] = {
+    "RTRL": RTRL,
+    "SnAp-3": partial(SnAp, order=3),
+    "SnAp-2": partial(SnAp, order=2),
+    "SnAp-1": SnAp,
+    "RFLO": RFLO,
+}
+UNITS, SEEDS = (32, 64, 128, 256, 512, 1024), 3
 
 
 class DenseInfluence:
@@ -121,11 +135,33 @@ def row(case: Case, options: Options) -> dict:
     return found | quartiles(timings)
 
 
+def of_approximations(units: int, seed: int) -> list[dict]:
+    """Distance from the exact gradient of the links over its norm, and bytes, of each learner."""
+    found, exact = [], None
+    for name, learner_of in APPROXIMATIONS.items():
+        torch.manual_seed(seed)
+        network = SparseRNN(1, units, density=min(1, 10 / units))
+        learner, readout = learner_of(network), torch.randn(units) / units**0.5
+        x = torch.randn(103, 1, 1)
+        for t in range(3, len(x)):
+            error = learner.step(x[t]) @ readout - x[t - 3, 0]
+            learner.backward(error.square().sum())
+        gradient = network.weight_hh_l0.values.grad
+        exact = gradient if exact is None else exact
+        error = ((gradient - exact).norm() / exact.norm()).item()
+        found.append({"learner": name, "units": units, "seed": seed, "error": error,
+                      "bytes": learner.memory})  # fmt: skip
+    return found
+
+
 def run(options: Options) -> None:
     """Measures all cases and reports them."""
     options.prepare()
-    cases = QUICK if options.quick else CASES
-    report("online", [row(case, options) for case in progress(cases, "online")], options)
+    cases, units, seeds = (QUICK, (12,), 1) if options.quick else (CASES, UNITS, SEEDS)
+    rows = [row(case, options) for case in progress(cases, "online")]
+    pairs = progress([(n, seed) for n in units for seed in range(seeds)], "errors")
+    errors = [found for pair in pairs for found in of_approximations(*pair)]
+    report("online", rows, options, errors=errors)
 
 
 if __name__ == "__main__":

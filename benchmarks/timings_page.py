@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -228,8 +229,33 @@ def draw_limits(results: Path, folder: Path) -> None:
     figure.savefig(folder / "limits.png", dpi=150)
 
 
+def draw_online(results: Path, folder: Path) -> None:
+    """Draw online.png into a folder: error of learners' gradients, and memory, against units."""
+    errors = _read(results, "online")["errors"]
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    of_error, of_memory = figure.subplots(1, 2)
+    for name in dict.fromkeys(each["learner"] for each in errors):
+        own = [each for each in errors if each["learner"] == name]
+        units = sorted({each["units"] for each in own})
+
+        def mean(key: str, own: list = own, units: list = units) -> list[float]:
+            return [fmean(each[key] for each in own if each["units"] == n) for n in units]
+
+        of_memory.plot(units, [each / 1e6 for each in mean("bytes")], "o-", ms=4, label=name)
+        of_error.plot(units, mean("error"), "o-", ms=4)
+    of_error.set(ylabel="distance from the exact gradient / its norm", ylim=(-0.03, 1))
+    of_memory.set(ylabel="influence of one lane, MB", yscale="log")
+    for axes in (of_error, of_memory):
+        axes.set(xlabel="units, with ten links each", xscale="log")
+        axes.set_xticks(units, [str(n) for n in units])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    of_memory.legend(fontsize=8)
+    figure.savefig(folder / "online.png", dpi=150)
+
+
 def timings_page(results: Path, folder: Path) -> None:
-    """Write benchmarks.md and its picture into a folder.
+    """Write benchmarks.md and its pictures into a folder.
 
     Args:
         results: folder of the JSON files of the benchmarks.
@@ -242,6 +268,7 @@ def timings_page(results: Path, folder: Path) -> None:
     ]
     draw_step_times(results, folder)
     draw_limits(results, folder)
+    draw_online(results, folder)
     (folder / "benchmarks.md").write_text(
         "\n".join([HEAD, *sections, _groups(results), _largest(results), FOOT])
     )

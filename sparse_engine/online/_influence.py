@@ -13,7 +13,7 @@ from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
 from sparse_engine.online._entries import Entries
 from sparse_engine.online._step import Leaf, Slopes, Step
-from sparse_engine.ops import Pattern
+from sparse_engine.ops.pattern import Links, Pattern
 
 #: Numbers of one quantity in a block of columns: temporaries stay within a cache.
 BLOCK = 1 << 18
@@ -275,15 +275,14 @@ class Kept(Influence):
             key = torch.cat([key, *further]).unique()
         self.unit, self.entry = (key % self.units).int(), (key // self.units).int()
         self.own = torch.searchsorted(key, own)
-        self.gates = [weight.shape[0] // self.units for weight in weights]
         self.links = [self._links(weight.pattern) for weight in weights]
 
     def _keys(self) -> Tensor:
         """Return one number for each pair, increasing."""
         return self.entry.long() * self.units + self.unit
 
-    def _links(self, pattern: Pattern) -> tuple[Tensor, Tensor, Tensor]:
-        """Return pairs that read pairs: the place of the sum, the source's pair, and the link."""
+    def _links(self, pattern: Pattern) -> tuple[Pattern, Tensor]:
+        """Return the matrix ``gates * pairs x pairs`` by which pairs read pairs, and its links."""
         rows, pairs = pattern.rows(), self.unit.numel()
         key = self._keys()
         source, slot = _links_out_of(self.unit, pattern)
@@ -291,7 +290,12 @@ class Kept(Influence):
         target = key[source] - self.unit[source] + row % self.units
         pair = torch.searchsorted(key, target).clamp(max=pairs - 1)
         found = key[pair] == target
-        return (row // self.units * pairs + pair)[found], source[found], slot[found]
+        place = (row // self.units * pairs + pair)[found]
+        position, order = (place * pairs + source[found]).sort()
+        crow = torch.zeros(pattern.shape[0] // self.units * pairs + 1, dtype=torch.int64)
+        crow[1:] = torch.bincount(position // pairs, minlength=crow.numel() - 1).cumsum(0)
+        links = Links(crow, (position % pairs).int(), pairs)
+        return Pattern.of(links), slot[found][order]
 
     def advance(self, steps: list[Step], weights: list[Weights]) -> None:
         """Carry the kept influence over one time step."""
@@ -314,13 +318,13 @@ class Kept(Influence):
             for slope, each in parts:
                 found.addcmul_(slope.index_select(1, self.unit), each)
         now = self.entries.immediate(step, of)
-        return found if now is None else found.index_add_(1, self.own, now)
+        if now is not None:
+            found[:, self.own] += now
+        return found
 
     def _product(self, level: int, values: Tensor, of_source: Tensor) -> Tensor:
-        place, source, slot = self.links[level]
-        gates = self.gates[level]
-        sums = of_source.new_zeros(of_source.shape[0], gates * of_source.shape[1])
-        return sums.index_add_(1, place, of_source[:, source] * values.detach()[slot])
+        pattern, slot = self.links[level]
+        return ops.spmm(values.detach()[slot], pattern, of_source.t()).t()
 
     def gradient(self, of_states: list[Tensor]) -> Tensor:
         """Return the gradient of every entry: that by its layer's first state, times influence."""
