@@ -243,7 +243,7 @@ def draw_online(results: Path, folder: Path) -> None:
 
         of_memory.plot(units, [each / 1e6 for each in mean("bytes")], "o-", ms=4, label=name)
         of_error.plot(units, mean("error"), "o-", ms=4)
-    of_error.set(ylabel="distance from the exact gradient / its norm", ylim=(-0.03, 1))
+    of_error.set(ylabel="relative error of the gradient", ylim=(-0.03, 1))
     of_memory.set(ylabel="influence of one lane, MB", yscale="log")
     for axes in (of_error, of_memory):
         axes.set(xlabel="units, with ten links each", xscale="log")
