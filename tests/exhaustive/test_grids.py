@@ -1,4 +1,7 @@
-"""Full grids, long runs, and native operations with any arguments."""
+"""Grids of a form of each cell, long runs, and native operations with any arguments.
+
+Other forms meet every two values of the same axes in tests/contract and tests/kernels.
+"""
 
 import gc
 import os
@@ -32,10 +35,12 @@ EVERY_TWO = [
 ]
 
 
-@pytest.mark.parametrize("form", NETWORKS)
+@pytest.mark.parametrize("form", [form for form in NETWORKS if "," not in form])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_networks(form, shape):
-    for stack, (dtype, initial) in product(STACKS, ((torch.float64, True), (torch.float32, False))):
+    first = [*SHAPES].index(shape)
+    for number, stack in enumerate(STACKS, first):
+        dtype, initial = [(torch.float64, True), (torch.float32, False)][number % 2]
         if not makes_sense({"form": form, "stack": stack, "dtype": str(dtype)}):
             continue
         if (form.startswith("lif"), shape, dtype) == (True, "long", torch.float32):
@@ -49,7 +54,7 @@ def test_networks(form, shape):
             raise AssertionError(f"{stack}, {dtype}, {initial=}") from error
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if "," not in name])
 @pytest.mark.parametrize("pattern", SQUARE)
 def test_operations(name, pattern):
     form = OPERATIONS[name]
@@ -67,11 +72,10 @@ SECONDS = 10
 MEMORY_GB = 16
 
 
-@pytest.mark.parametrize("seed", [1, 1_000_000])
-def test_any_arguments(seed):
+def test_any_arguments():
     script = Path(__file__).with_name("fuzz.py")
     done = subprocess.run(
-        [sys.executable, script, str(seed), str(SECONDS), str(MEMORY_GB)],
+        [sys.executable, script, "1", str(SECONDS), str(MEMORY_GB)],
         env=os.environ | {"PYTHONPATH": str(script.parents[1])},
         capture_output=True,
         text=True,
@@ -92,12 +96,12 @@ def held():
 
 @pytest.mark.parametrize("method", [DeepR, SNFS, ITOP, GraNet])
 def test_memory_is_bounded(method):
-    """If the links of all weights stayed behind at each rewiring, they would be 54 MB."""
-    parts = build(make_method(method, steps=600, every=1), 1, hidden=256)
+    """If the links of all weights stayed behind at each rewiring, they would be 27 MB."""
+    parts = build(make_method(method, steps=300, every=1), 1, hidden=256)
     Tracker(parts.rule)
-    train(parts, 0, 200)
+    train(parts, 0, 100)
     memory, tensors = held()
-    train(parts, 200, 600)
-    assert parts.rule.steps_taken == 600
+    train(parts, 100, 300)
+    assert parts.rule.steps_taken == 300
     later, more = held()
-    assert more <= tensors + 10 and later < memory + 15e6
+    assert more <= tensors + 10 and later < memory + 10e6

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_package(program, tmp_path):
 
 
 # Those above are RNN, LSTM and GRU; of other operations whose arguments are alike, one is here.
-ALIKE = {"rnn", "lstm", "gru", "mgu", "rate_rnn", "neural_ode", "normed rnn"}
+ALIKE = {"rnn", "lstm", "gru", "mgu", "on_lstm", "rate_rnn", "neural_ode", "ltc", "normed rnn"}
 MODULES = {name: kind for name, kind in CELLS.items() if name not in ALIKE} | {
     "linear": SparseLinear
 }

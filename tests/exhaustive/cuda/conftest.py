@@ -139,12 +139,6 @@ def on_gpu_by_name(on_gpu):
     return Device(on_gpu)
 
 
-@pytest.fixture(params=["gathered", "staged"])
-def staging(request, monkeypatch):
-    """Products from the second-level cache, and by tiles in shared memory."""
-    monkeypatch.setenv("SPARSE_ENGINE_STAGED", str(int(request.param == "staged")))
-
-
 @pytest.fixture(autouse=True)
 def _fresh_memory_is_nan():
     """An entry that a kernel leaves unwritten, or reads before it is written, shows."""

@@ -32,6 +32,8 @@ from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
 from sparse_engine.topology.grow import CandidateGradientGrowth
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+#: Products from the second-level cache, and by tiles in shared memory.
+STAGED = [("SPARSE_ENGINE_STAGED", "0"), ("SPARSE_ENGINE_STAGED", "1")]
 WITHOUT_RESETS = ("normed_rnn", "normed_lstm")
 #: From 257 units on, full rows are cut into pieces.
 SQUARE = {
@@ -99,7 +101,6 @@ def fits(case):
     return not form.clips or case.get("dtype", "float64") == "float64"
 
 
-@pytest.mark.usefixtures("staging")
 @pairwise(
     fits,
     form=[*FORMS],
@@ -108,8 +109,10 @@ def fits(case):
     dtype=DTYPES,
     begins={name: BEGINS[name] for name in ("never", "some", "all")},
     given=[{}, {"initial": False, "bias": False}],
+    staged=STAGED,
 )
-def test_sequences(there, form, sequences, pattern, dtype, begins, given):
+def test_sequences(there, form, sequences, pattern, dtype, begins, given, staged, monkeypatch):
+    monkeypatch.setenv(*staged)
     arguments = problem(form, pattern, sequences, dtype, begins, **given)
     wanted = outcome(FORMS[form].function, arguments)
     found = there(lambda: outcome(FORMS[form].function, arguments))
@@ -133,14 +136,17 @@ def test_one_gradient_alone(there, form):
         assert_alike(found.values(), [every[each] for each in found], 100)
 
 
-@pytest.mark.usefixtures("staging")
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("setting", [("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")])
+@pairwise(
+    form=[*FORMS],
+    setting=[("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")],
+    staged=STAGED,
+)
 def test_same_bits_by_launches_and_in_any_order_of_threads(
-    simulated, operations_by, form, setting, monkeypatch
+    simulated, operations_by, form, setting, staged, monkeypatch
 ):
     """One launch per phase gives what one cooperative kernel gives, and there is no race."""
     monkeypatch.setattr(_sequence, "MULTIPLYING", set())
+    monkeypatch.setenv(*staged)
     begins = None if FORMS[form].operation in WITHOUT_RESETS else BEGINS["some"]
     arguments = problem(form, SQUARE["pieces"], (2, 3), torch.float32, begins)
     with operations_by(lambda name, own: getattr(simulated, name)(*own)):
@@ -205,9 +211,15 @@ def check_products(gpu, pattern, columns, dtype, layout="rows"):
             assert one.is_contiguous() == other.is_contiguous()
 
 
-@pytest.mark.usefixtures("staging")
-@pairwise(pattern=PATTERNS, columns=[0, 1, 3, 8, 17, 33, 100], dtype=DTYPES, layout=LAYOUTS)
-def test_products(gpu, pattern, columns, dtype, layout):
+@pairwise(
+    pattern=PATTERNS,
+    columns=[0, 1, 3, 8, 17, 33, 100],
+    dtype=DTYPES,
+    layout=LAYOUTS,
+    staged=STAGED,
+)
+def test_products(gpu, pattern, columns, dtype, layout, staged, monkeypatch):
+    monkeypatch.setenv(*staged)
     check_products(gpu, pattern, columns, dtype, layout)
 
 
@@ -216,11 +228,11 @@ def test_products(gpu, pattern, columns, dtype, layout):
     pattern=patterns(),
     columns=st.integers(1, 70),
     dtype=st.sampled_from([*DTYPES.values()]),
-    staged=st.sampled_from("01"),
+    staged=st.sampled_from(STAGED),
 )
 def test_products_of_any_structure(gpu, pattern, columns, dtype, staged):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARSE_ENGINE_STAGED", staged)
+        patch.setenv(*staged)
         check_products(gpu, pattern, columns, dtype)
 
 
@@ -234,8 +246,9 @@ def test_numbers_at_the_edge_are_rounded_as_torch_rounds(gpu, columns):
     assert_close(y, wanted, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.usefixtures("staging")
-def test_not_a_number_stays_in_its_column(gpu):
+@pytest.mark.parametrize("staged", STAGED)
+def test_not_a_number_stays_in_its_column(gpu, staged, monkeypatch):
+    monkeypatch.setenv(*staged)
     x = torch.randn(17, 5)
     x[3, 2] = torch.nan
     y = gpu.spmm(torch.randn(19 * 17), PATTERNS["all"], x, None)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from contract.networks import mostly_exhaustive
 from fresh_process import run_script
-from methods import OPTIONS, build, make_method, train
+from methods import build, make_method, train
 from safetensors.torch import load_file, save_file
 from testing import random_pattern
 from torch import nn
@@ -258,8 +258,9 @@ KILL_ROUNDS = "import kill_rounds; kill_rounds.main(sys.argv[1], pathlib.Path(sy
 DAMAGE = "import damage; damage.main(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
 
 
+# What others remember is resumed in tests/topology.
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@mostly_exhaustive("method", [method.__name__ for method in OPTIONS], "SET")
+@mostly_exhaustive("method", ["SET", "RigL", "ITOP", "DeepR", "SNFS", "GradualPruning"], "SET")
 def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
     assert run_here(KILL_ROUNDS, method, tmp_path) == [3]
 
