@@ -24,9 +24,7 @@ _CODERS = {torch.dtype: (str, _dtype), torch.device: (str, torch.device)}
 
 
 class HubMixin(  # type: ignore[call-arg]
-    PyTorchModelHubMixin,
-    library_name="sparse_engine",
-    tags=["sparse", "recurrent"],
+    PyTorchModelHubMixin, library_name="sparse_engine", tags=["sparse", "recurrent"]
 ):
     """Base of a model with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
 

@@ -204,12 +204,7 @@ def anneal(
 
 
 def signed_network(
-    n: int,
-    density: float,
-    *,
-    positive: float = 0.5,
-    self_loops: bool = False,
-    seed: int = 0,
+    n: int, density: float, *, positive: float = 0.5, self_loops: bool = False, seed: int = 0
 ) -> csr_array:
     """Make a random graph with exact numbers of links and of positive links, of +1 and -1.
 

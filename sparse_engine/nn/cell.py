@@ -138,11 +138,7 @@ class Cell:
             )
 
     def step(
-        self,
-        v: Tensor,
-        product: Callable[..., Tensor],
-        state: tuple[Tensor, ...],
-        **given: Any,
+        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...], **given: Any
     ) -> tuple[Tensor, ...]:
         """Compute one time step in plain torch.
 

@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
+#: States of a cell, as a tuple of tensors ``[batch, features]``.
+States = tuple[Tensor, ...]
 #: ``product(h)`` returns the recurrent sums of a state, ``h @ W.T``.
 Product = Callable[..., Any]
 
@@ -58,14 +60,14 @@ def finite(clip: float | None) -> float | None:
 
 
 def run_steps(
-    step: Callable[..., tuple[Tensor, ...]],
+    step: Callable[..., States],
     product: Product,
     v: Tensor,
     state: Iterable[Tensor],
     batch_sizes: Tensor | None = None,
     resets: Tensor | None = None,
     **of_steps: Tensor,
-) -> tuple[Tensor, ...]:
+) -> States:
     """Run a recurrence in plain torch; return the outputs of all steps, and the final states.
 
     ``step(v[t], product, state, **{name: each[t] for name, each in of_steps})`` returns the states
@@ -88,7 +90,7 @@ def run_steps(
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-Step = Callable[..., tuple[Tensor, ...]]
+Step = Callable[..., States]
 Given = dict[str, Any]
 
 
@@ -166,7 +168,7 @@ def _options_of(step: Step, given: Given) -> Step:
     wanted = [each.name for each in named if each.kind is each.KEYWORD_ONLY]
     options = {name: given[name] for name in wanted if name in given}
 
-    def with_options(*arguments: Any, **more: Any) -> tuple[Tensor, ...]:
+    def with_options(*arguments: Any, **more: Any) -> States:
         return step(*arguments, **options, **more)
 
     return with_options

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
-from sparse_engine.ops._sequence import sequence_of, with_reference
+from sparse_engine.ops._sequence import States, sequence_of, with_reference
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -88,13 +88,8 @@ def conductance(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor
 
 
 def ltc_step(
-    sums: Tensor,
-    product: Callable[..., Any],
-    state: tuple[Tensor, ...],
-    *,
-    cm: Tensor,
-    unfolds: int,
-) -> tuple[Tensor, ...]:
+    sums: Tensor, product: Callable[..., Any], state: States, *, cm: Tensor, unfolds: int
+) -> States:
     """Compute one time step from the current and the conductance of the input and the leak.
 
     ``product`` returns the same two of synapses from potentials.

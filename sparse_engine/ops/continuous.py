@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
-from sparse_engine.ops._sequence import Product, check_one_of, finite, sequence_of
+from sparse_engine.ops._sequence import Product, States, check_one_of, finite, sequence_of
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -79,7 +79,7 @@ def integrated(
     field: Callable[..., Tensor],
     x: Tensor,
     product: Product,
-    state: tuple[Tensor, ...],
+    state: States,
     *,
     dt: Tensor,
     rate: Tensor | None = None,
@@ -87,7 +87,7 @@ def integrated(
     unfolds: int = 1,
     solver: Solver | None = None,
     clip: float | None = None,
-) -> tuple[Tensor, ...]:
+) -> States:
     """Compute one time step: ``field(product, f, x, state, rate)`` is the derivative of a state."""
     solver, (h,) = Euler() if solver is None else solver, state
     for _ in range(unfolds):

@@ -18,6 +18,7 @@ from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import sequence_operation
 from sparse_engine.ops._sequence import (
     Product,
+    States,
     check_one_of,
     finite,
     joined,
@@ -63,9 +64,7 @@ _on_lstm = sequence_operation(
 )
 
 
-def rnn_step(
-    v: Tensor, product: Product, state: tuple[Tensor, ...], *, nonlinearity: str
-) -> tuple[Tensor, ...]:
+def rnn_step(v: Tensor, product: Product, state: States, *, nonlinearity: str) -> States:
     """Compute one time step of Elman's unit: ``product(h)`` is ``h @ W.T`` with the bias."""
     return (getattr(torch, nonlinearity)(v + product(state[0])),)
 
@@ -117,12 +116,12 @@ def rnn(
 def lstm_step(
     v: Tensor,
     product: Product,
-    state: tuple[Tensor, ...],
+    state: States,
     *,
     project: Product | None = None,
     c_norm: Any = None,
     cell_clip: float | None = None,
-) -> tuple[Tensor, ...]:
+) -> States:
     """Compute one time step of an LSTM: ``product(h)`` is ``h @ W.T`` with the bias."""
     h, c = state
     i, f, g, o = (v + product(h)).chunk(4, -1)
@@ -194,7 +193,7 @@ def check_clip(cell_clip: float | None) -> None:
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
 
 
-def gru_step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def gru_step(v: Tensor, product: Product, state: States) -> States:
     """Compute one time step of a GRU: ``product(h)`` is ``h @ W.T + bias``."""
     (h,) = state
     (v_r, v_z, v_n), (u_r, u_z, u_n) = v.chunk(3, -1), product(h).chunk(3, -1)
@@ -248,7 +247,7 @@ def gru(
     return _reset_gated(_gru, x, h0, weights, batch_sizes, resets)
 
 
-def mgu_step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def mgu_step(v: Tensor, product: Product, state: States) -> States:
     """Compute one time step of an MGU: ``product(h)`` is ``h @ W.T + bias``."""
     (h,) = state
     (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), product(h).chunk(2, -1)
@@ -318,7 +317,7 @@ def reset_gates(saved: Tensor, batch_sizes: Tensor | None, gates: int) -> Tensor
     return joined(first, batch_sizes)
 
 
-def on_lstm_step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def on_lstm_step(v: Tensor, product: Product, state: States) -> States:
     """Compute one time step of an ordered-neurons LSTM: ``product(h)`` is ``h @ W.T``."""
     h, c = state
     hidden = c.shape[-1]

@@ -14,18 +14,13 @@ from torch import Tensor
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import Shapes, sequence_operation
-from sparse_engine.ops._sequence import Product, sequence_of
+from sparse_engine.ops._sequence import Product, States, sequence_of
 from sparse_engine.ops.pattern import TENSORS, Pattern
 
 
 def rhn_step(
-    v: Tensor,
-    product: Product,
-    state: tuple[Tensor, ...],
-    *,
-    depth: int,
-    mask: Tensor | None = None,
-) -> tuple[Tensor, ...]:
+    v: Tensor, product: Product, state: States, *, depth: int, mask: Tensor | None = None
+) -> States:
     """Compute one time step in plain torch: ``product(s, l)`` is ``s @ R[l].T + bias[l]``."""
     (s,) = state
     for level in range(depth):

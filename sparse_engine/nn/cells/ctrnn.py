@@ -16,6 +16,7 @@ from sparse_engine.nn.kernel_cell import KernelCell, State, captures
 from sparse_engine.nn.options import check_clip, check_count, check_duration, check_flag, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops._sequence import States
 from sparse_engine.ops.continuous import Euler, Solver
 
 
@@ -50,13 +51,11 @@ class Continuous(KernelCell):
         """Whether factors are captured: every stage captures its own use of the weight."""
         return captures(layer["weight_hh"])
 
-    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> States:
         """Run one layer, whose unfolds take ``dt``, in one operation."""
         return self.solve(layer, self.input_sums(layer, sequence.x), sequence, state)
 
-    def solve(
-        self, layer: Layer, v: Tensor, sequence: Sequence, state: State
-    ) -> tuple[Tensor, ...]:
+    def solve(self, layer: Layer, v: Tensor, sequence: Sequence, state: State) -> States:
         """Call the kernel, given the input's contribution ``v``."""
         weight, options = layer["weight_hh"], self.kernel_options(layer)
         given = v, *state, sequence.dt, weight.values, weight.pattern

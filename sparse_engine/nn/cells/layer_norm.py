@@ -13,6 +13,7 @@ from sparse_engine.nn.kernel_cell import KernelCell, State, captures
 from sparse_engine.nn.options import check_flag, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops import Norm
+from sparse_engine.ops._sequence import States
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class LayerNormed(KernelCell):
         on_cpu = sequence.x.is_cpu or sequence.resets is None
         return self.layer_norm and (captures(layer["weight_hh"]) or not on_cpu)
 
-    def run_normed(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+    def run_normed(self, layer: Layer, sequence: Sequence, state: State) -> States:
         """Call the kernel with layer normalisation."""
         weight, x = layer["weight_hh"], self.input_sums(layer, sequence.x)
         outputs, *others, _ = self.normed_operation.full(

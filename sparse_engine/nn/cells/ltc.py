@@ -17,6 +17,7 @@ from sparse_engine.nn.kernel_cell import KernelCell, State
 from sparse_engine.nn.options import check_count, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops._sequence import States
 from sparse_engine.ops.sums import affine
 
 
@@ -67,7 +68,7 @@ class LTC(KernelCell):
         """Return the capacitances, and the number of the solver's steps."""
         return {"cm": layer["cm"], "unfolds": self.unfolds}
 
-    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> States:
         """Run one layer in one operation."""
         sums, weight = self.sensory(layer, sequence.x), layer["weight_hh"]
         return ops.ltc.full(

@@ -16,7 +16,7 @@ from sparse_engine.nn.cells.ctrnn import Leaky, LeakyNetwork, of_units
 from sparse_engine.nn.kernel_cell import State
 from sparse_engine.nn.options import check_count, in_range, option
 from sparse_engine.nn.sequence import Sequence
-from sparse_engine.ops._sequence import check_one_of
+from sparse_engine.ops._sequence import States, check_one_of
 from sparse_engine.ops.continuous import FUNCTIONS
 
 
@@ -70,8 +70,8 @@ class RateRNN(Leaky):
         return v, Sequence(v, None, resets, dt)
 
     def run_steps(
-        self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], *v: Tensor, **drawn: Any
-    ) -> tuple[Tensor, ...]:
+        self, layer: Layer, sequence: Sequence, state: States, *v: Tensor, **drawn: Any
+    ) -> States:
         """Run one layer step by step, with the noise of :meth:`run`."""
         if not self.sigma:
             return super().run_steps(layer, sequence, state, *v, **drawn)
@@ -79,7 +79,7 @@ class RateRNN(Leaky):
         y, *final = super().run_steps(layer, steps, state, noisy, **drawn)
         return y[self.unfolds - 1 :: self.unfolds], *final
 
-    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> States:
         """Run one layer, with noise added to the input of each step of Euler's method."""
         if not self.sigma:
             return super().run(layer, sequence, state)

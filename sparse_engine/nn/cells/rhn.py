@@ -16,6 +16,7 @@ from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import summed_dtype
+from sparse_engine.ops._sequence import States
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,7 @@ class RHN(KernelCell):
         """Return the number of levels."""
         return {"depth": self.recurrence_depth}
 
-    def step(
-        self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], **given: Any
-    ) -> tuple[Tensor, ...]:
+    def step(self, v: Tensor, product: Callable[..., Any], state: States, **given: Any) -> States:
         """Compute one time step, whose input enters the first level."""
         return super().step(v.unsqueeze(0), product, state, **given)
 
@@ -79,7 +78,7 @@ class RHN(KernelCell):
 
     def run(
         self, layer: Layer, sequence: Sequence, state: State, mask: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
+    ) -> States:
         """Run one layer in one operation."""
         weights = self.recurrent_weights(layer)
         u = multiply(layer["weight_ih"], sequence.x).unsqueeze(1)

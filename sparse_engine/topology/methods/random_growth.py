@@ -171,9 +171,7 @@ class ITOP(Method):
 
     def __post_init__(self) -> None:
         self._start(
-            Magnitude(),
-            self.grow,
-            fraction=cosine_fraction(self.fraction, self.steps, end=0.005),
+            Magnitude(), self.grow, fraction=cosine_fraction(self.fraction, self.steps, end=0.005)
         )
 
 
