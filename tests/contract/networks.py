@@ -21,8 +21,11 @@ from sparse_engine.nn import (
     AlphaSynapse,
     ATan,
     Euler,
+    GroupedWeight,
     Recurrent,
+    SparseLinear,
     SparseWeight,
+    SReLU,
     Triangle,
 )
 from sparse_engine.nn.cells import CellEntry
@@ -67,6 +70,18 @@ FORMS: dict[str, Callable[..., Recurrent]] = {
         CELLS["lif"], synapse=AlphaSynapse(2.0), keeps_current=False, resistance=40.0, delay=2
     ),
     "ltc, one unfold": partial(CELLS["ltc"], unfolds=1),
+}
+
+
+#: What makes modules of every kind, from 6 features; options are those of every module.
+MODULES: dict[str, Callable[..., nn.Module]] = {
+    "linear": partial(SparseLinear, 6, UNITS, density=0.3),
+    "srelu": partial(SReLU, 6),
+    "grouped": partial(GroupedWeight.erdos_renyi, UNITS, 6, density=0.3),
+    **{
+        name: partial(kind, 6, UNITS, 2, density=0.3, input_density=0.5, bidirectional=True)
+        for name, kind in WITH_NORMS.items()
+    },
 }
 
 

@@ -5,18 +5,17 @@ import io
 import json
 import pickle
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from contract.networks import make, weights_of
+from contract.networks import MODULES, make, weights_of
 from safetensors.torch import load, save
 from testing import CELLS, assert_valid, output_of
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight, SReLU
+from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.topology import SET
 
@@ -28,15 +27,6 @@ def through_torch_save(module):
     return torch.load(file, weights_only=True)
 
 
-MODULES = {
-    "weight": lambda: SparseWeight.erdos_renyi(30, 6, density=0.2),
-    "linear": lambda: SparseLinear(6, 30, density=0.2),
-    "model": lambda: nn.Sequential(nn.Linear(6, 20), SparseLinear(20, 30, density=0.2)),
-    **{
-        name: partial(make, name, torch.float32, input_density=0.5, bidirectional=True)
-        for name in CELLS
-    },
-}
 COPIES = {
     "deepcopy": copy.deepcopy,
     "pickle": lambda module: pickle.loads(pickle.dumps(module)),
@@ -47,11 +37,12 @@ COPIES = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"), [*((kind, "pickle") for kind in MODULES), *(("rhn", way) for way in COPIES)]
+    ("kind", "way"),
+    [*((kind, "pickle") for kind in ("linear", *CELLS)), *(("rhn", way) for way in COPIES)],
 )
 def test_copies_compute_the_same_and_are_independent(kind, way):
     dtype = torch.float64
-    module = MODULES[kind]().to(dtype)
+    module = MODULES[kind](dtype=dtype)
     other = COPIES[way](module)
     if not isinstance(other, nn.Module):
         state, other = other, MODULES[kind]().to(dtype)
@@ -108,18 +99,7 @@ def test_a_state_dict_that_an_earlier_version_saved_loads(cell):
     torch.testing.assert_close(network(x)[0], tensor(saved["output"]), rtol=1e-5, atol=1e-6)
 
 
-MODULES_OF_DEVICES = {
-    "linear": lambda **options: SparseLinear(6, 21, density=0.3, **options),
-    "srelu": lambda **options: SReLU(6, **options),
-    "grouped": lambda **options: GroupedWeight.erdos_renyi(21, 6, density=0.3, **options),
-    **{
-        name: lambda kind=kind, **options: kind(
-            6, 21, 2, density=0.3, bidirectional=True, **options
-        )
-        for name, kind in CELLS.items()
-    },
-}
-EVERY = pytest.mark.parametrize("kind", MODULES_OF_DEVICES)
+EVERY = pytest.mark.parametrize("kind", MODULES)
 X = torch.randn(7, 3, 6)
 PREFIX = "sparse_engine::"
 OPERATIONS = sorted(
@@ -162,7 +142,7 @@ def within(context, make):
 @EVERY
 @pytest.mark.parametrize("how", MAKERS)
 def test_modules_are_made_without_data(kind, how):
-    module, real = MAKERS[how](MODULES_OF_DEVICES[kind]), MODULES_OF_DEVICES[kind]()
+    module, real = MAKERS[how](MODULES[kind]), MODULES[kind]()
     assert devices_of(module) == {"meta"}
     expected = {name: (each.shape, each.dtype) for name, each in real.state_dict().items()}
     found = {name: (each.shape, each.dtype) for name, each in module.state_dict().items()}
@@ -174,17 +154,17 @@ def test_modules_are_made_without_data(kind, how):
 def test_modules_are_made_within_accelerate():
     accelerate = pytest.importorskip("accelerate")
     with accelerate.init_empty_weights(include_buffers=True):
-        network = MODULES_OF_DEVICES["lstm"]()
+        network = MODULES["lstm"]()
     assert devices_of(network) == {"meta"}
 
 
 @EVERY
 def test_a_device_that_is_given_is_taken(kind):
     torch.manual_seed(5)
-    expected = MODULES_OF_DEVICES[kind]()
+    expected = MODULES[kind]()
     torch.manual_seed(5)
     with torch.device("meta"):
-        module = MODULES_OF_DEVICES[kind](device="cpu")
+        module = MODULES[kind](device="cpu")
     for name, each in module.state_dict().items():
         assert torch.equal(each, expected.state_dict()[name]), name
 
@@ -192,12 +172,12 @@ def test_a_device_that_is_given_is_taken(kind):
 @EVERY
 def test_no_data_is_no_result(kind):
     for module, x in (
-        (MODULES_OF_DEVICES[kind](device="meta"), X),
-        (MODULES_OF_DEVICES[kind](), X.to("meta")),
+        (MODULES[kind](device="meta"), X),
+        (MODULES[kind](), X.to("meta")),
     ):
         with pytest.raises((ValueError, RuntimeError), match=MIXED):
             module(x)
-    half = MODULES_OF_DEVICES[kind]()
+    half = MODULES[kind]()
     name, values = next(iter(half.named_parameters()))
     owner, _, name = name.rpartition(".")
     setattr(half.get_submodule(owner), name, nn.Parameter(values.to("meta")))
@@ -235,7 +215,7 @@ def _any_of(kind):
 @EVERY
 @pytest.mark.parametrize("make", [{}, {"device": "meta"}])
 def test_assigned_state_is_taken_as_it_is(kind, make):
-    module, saved = MODULES_OF_DEVICES[kind](**make), MODULES_OF_DEVICES[kind](dtype=torch.float64)
+    module, saved = MODULES[kind](**make), MODULES[kind](dtype=torch.float64)
     first = next(iter(module.parameters())).requires_grad_(False)
     names = [name for name, each in module.named_parameters() if each is first]
     module.load_state_dict(saved.state_dict(), assign=True)
@@ -252,8 +232,8 @@ def test_assigned_state_is_taken_as_it_is(kind, make):
 
 @EVERY
 def test_memory_for_a_state_dict(kind):
-    saved = MODULES_OF_DEVICES[kind]()
-    module = MODULES_OF_DEVICES[kind](device="meta").to_empty(device="cpu")
+    saved = MODULES[kind]()
+    module = MODULES[kind](device="meta").to_empty(device="cpu")
     if any(isinstance(each, SparseWeight) for each in module.modules()):
         with pytest.raises((ValueError, IndexError), match=r"expected crow_indices|range in self"):
             module(X)

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from contract import networks
 from contract.equations import EQUATIONS, Equations
 from contract.networks import (
     assert_same,
@@ -28,12 +29,10 @@ from sparse_engine import nn as sparse
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.topology import SET
 
-OPTIONS = {"density": 0.3, "input_density": 0.5, "bidirectional": True, "dtype": torch.float64}
 MODULES = {
-    "linear": lambda: SparseLinear(6, 21, density=0.3, dtype=torch.float64),
-    **{name: partial(kind, 6, 21, 2, **OPTIONS) for name, kind in CELLS.items()},
-    "recomputed": lambda: sparse.SparseRNN(6, 21, 2, checkpoint_every=3, **OPTIONS),
-    "projected": lambda: sparse.SparseLSTM(6, 21, 2, proj_size=5, **OPTIONS),
+    **{name: networks.MODULES[name] for name in ("linear", *CELLS)},
+    "recomputed": partial(networks.MODULES["rnn"], checkpoint_every=3),
+    "projected": partial(networks.MODULES["lstm"], proj_size=5),
 }
 
 
@@ -79,7 +78,7 @@ def sources_of(weight):
 )
 def test_what_is_computed_is_what_a_network_uses_and_trains(kind, way):
     torch.manual_seed(1)
-    module = MODULES[kind]()
+    module = MODULES[kind](dtype=torch.float64)
     twin, x = copy.deepcopy(module), torch.randn(7, 3, 6, dtype=torch.float64)
     for weight in weights_of(module).values():
         WAYS[way](weight)
@@ -131,7 +130,7 @@ def test_compiled_networks_take_other_sources(way):
     ("kind", "way"), [*((kind, None) for kind in MODULES), *(("lstm", way) for way in WAYS)]
 )
 def test_functional_call_takes_other_parameters(kind, way):
-    module, x = MODULES[kind](), torch.randn(7, 3, 6, dtype=torch.float64)
+    module, x = MODULES[kind](dtype=torch.float64), torch.randn(7, 3, 6, dtype=torch.float64)
     for weight in weights_of(module).values() if way else []:
         WAYS[way](weight)
     others = {name: 0.5 * each.detach() for name, each in module.named_parameters()}
