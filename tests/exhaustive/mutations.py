@@ -72,7 +72,7 @@ FAULTS = {
         "state[name] = _carried(state[name], rewired, nnz)": "pass",
     },
     ("rewiring", "topology/rewiring.py", "nn/test_signs.py"): {
-        "steps, place)": "steps, sum(not w.frozen_pattern for w in self.weights[:place]))",
+        "taken, place)": "taken, sum(not w.frozen_pattern for w in self.weights[:place]))",
     },
     ("rewiring", "topology/rewiring.py", "topology/grow/test_grow.py"): {
         "weight.captured is None or left == self.grow.window": "weight.captured is None",
