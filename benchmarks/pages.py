@@ -1,8 +1,8 @@
 """Pages of results from the reports that experiments wrote: ``python -m benchmarks.pages``.
 
 Reads benchmarks/results/experiments/*.json, the files of ``sparse-engine reproduce NAME --json``,
-and writes docs/results.md, docs/which_method.md and its picture. A ``remark`` that was added to a
-report is printed above its table. Also writes docs/inference.md, docs/benchmarks.md and the table
+and writes docs/results.md, docs/papers.md, docs/which_method.md and its picture. A ``remark`` that
+was added to a report is printed above its table. Also writes docs/inference.md, docs/benchmarks.md and the table
 of README.md from benchmarks/results/*.json, the files of ``make bench``.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks._report import where
 from benchmarks.inference_page import inference_page
+from benchmarks.papers_page import papers_page
 from benchmarks.timings_page import timings_page, with_headlines
 from benchmarks.which_method_page import which_method_page
 from sparse_engine.lab.experiments import read_rows, table
@@ -24,7 +25,7 @@ DOCS = ROOT / "docs"
 
 HEAD = """# Results
 
-Published experiments, ours beside theirs. Each table is the output of one command, which downloads
+Published experiments, repeated. Each table is the output of one command, which downloads
 or reads the data, trains every variant with every seed and prints the table; `--json` writes the
 report from which this page is made (`python -m benchmarks.pages`). Published numbers are often
 those of single runs. "a run is" says "same" where the published number lies within the 95 %
@@ -58,6 +59,7 @@ def main() -> None:
     others = [each for each in reports if each not in methods]
     sections = [_section(report) for report in others]
     (DOCS / "results.md").write_text("\n".join([HEAD, *sections, _absent()]))
+    papers_page(others, DOCS)
     if methods:
         which_method_page(methods, DOCS)
     inference_page(json.loads((RESULTS / "inference.json").read_text()), DOCS)
