@@ -2,8 +2,8 @@
 
 Reads benchmarks/results/experiments/*.json, the files of ``sparse-engine reproduce NAME --json``,
 and writes docs/results.md, docs/papers.md, docs/which_method.md and its picture. A ``remark`` that
-was added to a report is printed above its table. Also writes docs/inference.md, docs/benchmarks.md and the table
-of README.md from benchmarks/results/*.json, the files of ``make bench``.
+was added to a report is printed above its table. Also writes docs/inference.md, docs/benchmarks.md
+and the table of README.md from benchmarks/results/*.json, the files of ``make bench``.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from benchmarks.table import markdown, rows_of
 
 HEAD = """# Benchmarks
 
-How long sparse_engine takes, compared with what people use today. Ratios are formed within one run, in
-which all contestants take turns; "x masked" is how many times as long the masked dense network
-takes. `target` is our goal. Each table names its machine and its date;
+How long sparse_engine takes, compared with what people use today. Ratios are formed within one run,
+in which all contestants take turns; "x masked" is how many times as long the masked dense network
+takes. `target` is the goal of the project. Each table names its machine and its date;
 [benchmarks/README.md](../benchmarks/README.md) says how everything is measured and how to repeat it
 (`make bench`). `python -m benchmarks.pages` makes this page of `benchmarks/results/`.
 """

@@ -44,6 +44,15 @@ def test_results_have_ours_beside_theirs(folders):
     assert "2020-01-01, P, 2 cores, x86-64-v4, torch 2, 1.5 minutes" in text
 
 
+def test_papers_lead_to_commands(folders):
+    """What a report says of published numbers is counted; an experiment without one is named."""
+    rows = [row("SET", [0.5, 0.7], published=0.55), row("SET", [0.5, 0.5], published=0.9)]
+    put(folders, report("zhang-gesture", [*rows, row("SET", [0.5, 0.7])]))
+    text = (folders / "DOCS" / "papers.md").read_text()
+    assert "| [`zhang-gesture`](results.md#zhang-gesture) | 1.5 | 1 same, 1 worse |" in text
+    assert "| `zhang-mnist` | not run here | |" in text
+
+
 def test_methods_are_compared_by_cell_and_density(folders):
     rows = [row("rnn dense 100%", [0.9, 0.9])]
     for density in ("5%", "1%"):
