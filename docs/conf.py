@@ -90,7 +90,7 @@ nitpick_ignore_regex = [
     # What the package does not export: bases in signatures, and helpers that docstrings name.
     (r"py:class", r"sparse_engine\..*"),
     (r"py:.*", r"sparse_engine\.\w+\.\w+.*"),
-    (r"py:.*", r"Rule|Transition|Signs|Where|coil20|mnist|series|forward|lif_step"),
+    (r"py:.*", r"Observer|Rule|Transition|Signs|Where|coil20|mnist|series|forward|lif_step"),
 ]
 
 # `make docs-links` checks links between pages and to files; links to other sites where it may.
