@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -60,7 +59,7 @@ def lorenz(lanes: int, length: int, rng: np.random.Generator) -> np.ndarray:
 
 #: Series that equations give, ``[lanes, length]``, by name.
 GENERATED = {"henon": henon, "mackey-glass": mackey_glass, "lorenz": lorenz}
-#: Series that were measured: how many numbers are read from a file with one on each line.
+#: Series that were measured: after how many steps a lane begins again.
 MEASURED = {"sunspot": 3000, "laser": 1000}
 
 
@@ -70,11 +69,11 @@ class NextValue(Sequences, Regression):
 
     Each sequence of a batch is a lane of its own, standardized over its length. Batch k has the
     values from 64 + 200 k on, so that lanes go on from batch to batch; states begin anew with each.
-    Series of the equations start differently in each lane. Of a measured series lanes are circular
-    shifts, drawn at random: where it ends it begins again. It is the first 3,000 lines of
-    ``$SPARSE_ENGINE_DATA/online/sunspot.txt``, monthly numbers of sunspots, or the first 1,000 of
-    ``laser.txt``, the Santa Fe laser. Validation is the batch after those of training, which of a
-    measured series the network has seen.
+    Series of the equations start differently in each lane. A measured series is closed to a circle,
+    on which lanes start at equal distances, the first at random; after 3,000 steps of
+    ``$SPARSE_ENGINE_DATA/online/sunspot.txt``, monthly numbers of sunspots, or 1,000 of
+    ``laser.txt``, the Santa Fe laser, a lane begins again. Validation is the batch after those of
+    training, which of a measured series the network has seen.
     """
 
     series: Literal[(*GENERATED, *MEASURED)] = "henon"  # type: ignore[valid-type]
@@ -107,7 +106,7 @@ class NextValue(Sequences, Regression):
 
     def load(self) -> Mapping[str, Examples]:
         """Generate or read the series, and cut it into windows, all lanes of one after another."""
-        length = self.skipped + self.steps * (self.train_batches + 1) + 1
+        count = period = self.steps * (self.train_batches + 1)
         if self.batch_size < 1 or self.series_seed < 0:
             raise ValueError(
                 "expected batch_size of at least 1 and series_seed of at least 0, found "
@@ -116,23 +115,23 @@ class NextValue(Sequences, Regression):
         rng = np.random.default_rng(self.series_seed)
         if self.series in MEASURED:
             path = DataFile("online", f"{self.series}.txt").find()
-            lines = islice(read_lines(path, 1), MEASURED[self.series])
-            values = np.array([line.floats(0, 1)[0] for line in lines])
-            if len(values) < 2 or values.std() == 0:
-                raise ValueError(
-                    f"expected numbers that differ, found {len(values)} numbers in {path}"
-                )
-            shifts = rng.integers(len(values), size=(self.batch_size, 1))
-            scaled = (values - values.mean()) / values.std()
-            lanes = scaled[(shifts + np.arange(length)) % len(values)]
+            circle = np.array([line.floats(0, 1)[0] for line in read_lines(path, 1)])
+            n, period = len(circle), MEASURED[self.series]
+            if n < 2 or circle.std() == 0:
+                raise ValueError(f"expected numbers that differ, found {n} numbers in {path}")
+            starts = rng.integers(n) + np.arange(self.batch_size) * (n // self.batch_size)
+            values = circle[(starts[:, None] + np.arange(self.skipped + period + 1)) % n]
         else:
-            values = GENERATED[self.series](self.batch_size, length, rng)
-            lanes = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
-        given = torch.from_numpy(lanes).to(torch.get_default_dtype())[:, self.skipped :]
-        windows = (
-            given.unfold(1, self.steps + 1, self.steps).transpose(0, 1).flatten(0, 1)[..., None]
-        )
-        examples = Examples(windows[:, :-1], windows[:, 1:])
+            values = GENERATED[self.series](self.batch_size, self.skipped + count + 1, rng)
+        lanes = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
+        lanes = torch.from_numpy(lanes).to(torch.get_default_dtype())
+        now = self.skipped + torch.arange(count) % period
+
+        def windows(at: torch.Tensor) -> torch.Tensor:
+            of_lanes = lanes[:, at].unfold(1, self.steps, self.steps)
+            return of_lanes.transpose(0, 1).flatten(0, 1)[..., None]
+
+        examples = Examples(windows(now), windows(now + 1))
         trained = self.train_batches * self.batch_size
         return {"train": examples[:trained], "validation": examples[trained:]}
 

@@ -29,7 +29,7 @@ def test_networks_have_the_links_that_they_are_named_by(experiment, tmp_path, mo
         assert (config.task.series, config.online) == (series, learner)
         assert (config.steps, config.evaluate_every, config.optimization.learning_rate) == (
             15_000,
-            250,
+            7,
             1e-3,
         )
         assert config.method.name == ("set" if "SET" in network else "static")
@@ -50,9 +50,10 @@ def test_published_errors_are_those_of_the_learner(experiment):
     assert published["laser, snap1, SET, half of the links"] == [0.0214]
 
 
-def test_errors_are_those_of_the_last_five_records(experiment, tmp_path):
+def test_errors_are_those_of_records_in_the_last_1250_steps(experiment, tmp_path):
+    """178 of them, seven steps apart."""
     variant = next(each for each in experiment.variants if "lorenz, snap1, SET" in each.name)
-    small = {"steps": 14, "evaluate_every": 2, "hidden": 12, "every": 4, "batch_size": 2}
+    small = {"steps": 200, "evaluate_every": 1, "hidden": 12, "every": 4, "batch_size": 2}
     (row,) = [
         row
         for row in type(experiment)(
@@ -62,7 +63,7 @@ def test_errors_are_those_of_the_last_five_records(experiment, tmp_path):
     ]
     for seed, value in zip((0, 3), row.values, strict=True):
         entries = read_metrics(tmp_path / variant.name / f"seed{seed}" / "metrics.jsonl")
-        assert len(entries) == 7
-        assert value == pytest.approx(sum(entry["loss"] for entry in entries[-5:]) / 5)
+        assert len(entries) == 200
+        assert value == pytest.approx(sum(entry["loss"] for entry in entries[22:]) / 178)
     assert row.values[0] != row.values[1] and row.published == 0.0024
     assert row.higher_is_better is False

@@ -236,28 +236,33 @@ def test_lanes_go_on_from_batch_to_batch():
     torch.testing.assert_close(held_out.targets[2, :, 0], series[64 + 75 * 200 + 1 :])
 
 
-@pytest.mark.parametrize(("name", "length"), [("sunspot", 3000), ("laser", 1000)])
-def test_lanes_of_a_file_are_circular_shifts(name, length, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "period", "lines"), [("sunspot", 3000, 3329), ("laser", 1000, 1000)]
+)
+def test_lanes_of_a_file_start_at_equal_distances_and_again_after_a_period(
+    name, period, lines, tmp_path, monkeypatch
+):
     (tmp_path / "online").mkdir()
     file = tmp_path / "online" / f"{name}.txt"
-    values = [i * 1777 % length for i in range(length)]  # each number once
-    file.write_text("".join(f"{value}\n" for value in [*values, 9e9]))
+    values = [i * 1777 % lines for i in range(lines)]  # each number once
+    file.write_text("".join(f"{value}\n" for value in values))
     monkeypatch.setenv("SPARSE_ENGINE_DATA", str(tmp_path))
-    mean, spread = (length - 1) / 2, math.sqrt((length**2 - 1) / 12)
     starts = []
     for seed in (0, 1):
         task = NextValue(series=name, batch_size=4, series_seed=seed)
-        for number in (0, 3, 74):
-            batch = task.batch(Step(number))
-            found = (batch.inputs[..., 0] * spread + mean).round().int().tolist()
-            following = (batch.targets[..., 0] * spread + mean).round().int().tolist()
-            for lane, after in zip(found, following, strict=True):
-                start = values.index(lane[0])
-                wanted = [values[(start + k) % length] for k in range(201)]
-                assert (lane, after) == (wanted[:-1], wanted[1:])
-                starts.append((start - 200 * number - 64) % length)
-    assert starts[:4] == starts[4:8] == starts[8:12]
-    assert starts[12:16] != starts[:4] and len({*starts[:4]}) == 4
+        start = np.random.default_rng(seed).integers(lines)
+        for lane in range(4):
+            first = start + lane * (lines // 4)
+            own = np.array([values[(first + k) % lines] for k in range(64 + period + 1)])
+            own = torch.from_numpy((own - own.mean()) / own.std()).float()
+            for number in (0, 3, 14, 15, 74):
+                batch = task.batch(Step(number))
+                for k in (0, 1, 199):
+                    at = 64 + (200 * number + k) % period
+                    torch.testing.assert_close(batch.inputs[lane, k, 0], own[at])
+                    torch.testing.assert_close(batch.targets[lane, k, 0], own[at + 1])
+        starts.append(start)
+    assert starts[0] != starts[1]
     for content in ("1\n1\n", "3\n", ""):
         file.write_text(content)
         with pytest.raises(ValueError, match="expected numbers that differ"):
