@@ -159,6 +159,13 @@ def threads():
 
 
 @pytest.fixture
+def way():
+    """Sets the way that all regions take, and puts it back to that of all tests."""
+    yield library.set_way
+    library.set_way("rows")
+
+
+@pytest.fixture
 def counted() -> Callable[[Callable[[], object]], dict[str, int]]:
     """How much each of the native counters grows while a function runs."""
 

@@ -32,13 +32,6 @@ def test_time_loops_multiply_in_groups(form, counted):
         assert counted(lambda: FORMS[form].function(**arguments))["grouped_products"] > 0
 
 
-@pytest.fixture
-def way():
-    """Sets the way that all regions take, and puts it back to that of all tests."""
-    yield library.set_way
-    library.set_way("rows")
-
-
 @pytest.mark.parametrize(
     ("batch", "links", "backward"),
     # Backward, the columns are cut where whole panels allow it, or units have few links.

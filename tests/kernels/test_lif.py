@@ -26,6 +26,8 @@ UNITS = {
     "long delay": LIF(keeps_current=False, delay=9, surrogate=Triangle(0.7)),
 }
 SQUARE = square_patterns()
+#: Numbers of threads, and how they share the work; of three that stand by, one may work alone.
+TEAMS = [(1, "rows"), (2, "rows"), (3, "rows"), (3, "alone")]
 
 
 def problem(unit, pattern, steps, batch, dtype=torch.float64, *, initial=True, size=1.0):
@@ -62,12 +64,13 @@ def test_equals_its_reference(unit, pattern, shape, initial):
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("batch", [1, 3, 20])
-def test_spikes_have_the_same_bits_for_any_number_of_threads(unit, batch, threads):
+def test_spikes_have_the_same_bits_for_any_number_of_threads(unit, batch, threads, way):
     pattern = random_pattern(700, 700, 30_000)
     arguments = problem(UNITS[unit].unit, pattern, 12, batch, torch.float32)
     found = []
-    for count in (1, 2, 3):
+    for count, name in TEAMS:
         threads(count)
+        way(name)
         found.append(outcome(ops.lif, arguments))
     for other in found[1:]:
         assert all(torch.equal(each, other[name]) for name, each in found[0].items())
@@ -153,7 +156,7 @@ def simulated(network, x, sizes, refractory):
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("own", [True, False])
-def test_simulation_by_events(unit, own, threads):
+def test_simulation_by_events(unit, own, threads, way):
     hidden, steps = 400, 150
     options = {each.name: getattr(UNITS[unit], each.name) for each in fields(LIF)}
     network = SparseLIF(1, hidden, density=0.05, bias=False, dtype=torch.float64, **options)
@@ -165,8 +168,9 @@ def test_simulation_by_events(unit, own, threads):
     wanted = simulated(network, x, 1.7, rests.float())
     step, target = x.nonzero().T
     order = torch.randperm(len(step))
-    for count in (1, 2, 3):
+    for count, name in TEAMS:
         threads(count)
+        way(name)
         found = network.simulate(steps, (step[order], target[order], 1.7), refractory=refractory)
         assert len(wanted) > 300 and torch.equal(torch.stack(found, 1), wanted)
 

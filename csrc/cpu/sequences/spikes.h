@@ -48,7 +48,10 @@ class SpikeLists {
         steps_(steps),
         rows_(units),
         panels_(panels),
-        members_(members) {}
+        members_(members) {
+    // A team may have fewer members, whose lists nobody writes.
+    std::fill_n(sizes_, steps * panels * members, Size{0, 0, 0});
+  }
 
   static size_t bytes(int64_t steps, int64_t units, int64_t panels, int members) {
     return Scratch::bytes_of<int32_t>(steps * panels * units) +
