@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sparse_engine.lab.experiments import EXPERIMENTS, read_rows
+from sparse_engine.lab.experiments import EXPERIMENTS, Experiment, read_rows
 
 HEAD = """# From a paper to a command
 
@@ -53,7 +53,7 @@ def papers_page(reports: Sequence[Mapping], folder: Path) -> None:
     (folder / "papers.md").write_text("\n".join([HEAD, *sections]))
 
 
-def _row(experiment: object, known: Mapping[str, Mapping]) -> str:
+def _row(experiment: Experiment, known: Mapping[str, Mapping]) -> str:
     name = experiment.name
     shows = FIGURES.get(name, "") + experiment.summary
     if name not in known:

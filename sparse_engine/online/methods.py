@@ -35,14 +35,9 @@ class RTRL(Learner):
     """
 
     def __init__(self, network: Recurrent, storage: torch.dtype | None = None) -> None:
-        super().__init__(network)
-        self.storage = storage
-        last = network.num_layers - 1
-        lower = [each for each in self._entries if each.layer < last]
-        if self._fits_panels and len(lower) < len(self._entries):
-            self._entries = [*lower, Together(self._entries[len(lower) :])]
         if storage not in (None, torch.bfloat16):
             raise ValueError(f"expected storage of None or torch.bfloat16, found {storage}")
+        super().__init__(network)
         if storage and (not self._fits_panels or network.num_layers > 1):
             raise ValueError(
                 "expected one layer whose step has one product for storage of torch.bfloat16, "
@@ -52,6 +47,11 @@ class RTRL(Learner):
             raise ValueError(
                 f"expected float32 for storage of torch.bfloat16, found {network.dtype}"
             )
+        self.storage = storage
+        last = network.num_layers - 1
+        lower = [each for each in self._entries if each.layer < last]
+        if self._fits_panels and len(lower) < len(self._entries):
+            self._entries = [*lower, Together(self._entries[len(lower) :])]
 
     def _carry(self, entries: Entries, lanes: int) -> Influence:
         network = self.network

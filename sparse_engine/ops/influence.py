@@ -63,8 +63,8 @@ def influence(
     Threads share panels; results have the same bits for any number of threads.
 
     Args:
-        influence: ``[lanes, panels, states, units, 64]``, changed in place; one or two states. For
-            float32 also in bfloat16, rounded when it is written; gradients are those before.
+        influence: ``[lanes, panels, states, units, 64]``, changed in place; one or two states. With
+            float32 values it may be bfloat16: it is rounded after the gradient is computed.
         values: ``[nnz]``, float32 or float64, as all others.
         pattern: the links of W, ``gates * units x units``.
         of_source: ``[lanes, states, units]``, derivatives of what W multiplies by states.
